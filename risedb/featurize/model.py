@@ -1,0 +1,150 @@
+"""A causal language model as RISE reads it: final hidden states, the head, and what stands between head and logits.
+
+The body runs until its output enters the LM head and no further, so no (batch x length x V) tensor is ever made. What
+enters the head is caught there, whatever the architecture calls it; a probe at load shows that head and transforms give
+the model's own logits. Loading from disk and the hub is in :mod:`risedb.featurize.checkpoint`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+import xxhash
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from risedb.errors import UnsupportedModel
+from risedb.featurize.tokens import Tokenizer
+
+# What architectures do to logits after the head, by the configuration's name for it.
+_TRANSFORMS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "logit_scale": lambda z, scale: z * scale,  # Cohere
+    "logits_scaling": lambda z, scale: z / scale,  # Granite
+    "lm_head_multiplier": lambda z, scale: z * scale,  # Falcon H1
+    "final_logit_softcapping": lambda z, cap: cap * torch.tanh(z / cap),  # Gemma 2
+}
+_PROBE_SHAPE = (2, 12)
+
+
+class _HeadReached(Exception):  # noqa: N818  a signal, not an error
+    """Carries the head's input out of the forward pass, which ends there."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+
+def _stop_at_head(_head: nn.Module, arguments: tuple[Any, ...]) -> NoReturn:
+    raise _HeadReached(arguments[0])
+
+
+class LanguageModel:
+    """A loaded model with its tokenizer, checked on a probe.
+
+    Parameters
+    ----------
+    model
+        Any causal LM of transformers whose output embeddings are a linear head.
+    tokenizer
+        Its tokenizer.
+    fingerprint
+        Hash of the checkpoint's files; without one, of the parameters.
+
+    Attributes
+    ----------
+    head
+        (V, d) the LM head W, tied or not, in the model's dtype.
+
+    Raises
+    ------
+    UnsupportedModel
+        If the head is not linear, or head and transforms do not reproduce the model's logits.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        fingerprint: str | None = None,
+    ) -> None:
+        self._model = model.eval()
+        self._name = type(model).__name__
+        self.tokenizer = Tokenizer(tokenizer)
+        head = model.get_output_embeddings()
+        if not isinstance(getattr(head, "weight", None), Tensor) or head.weight.dim() != 2:
+            msg = f"{self._name} has no linear LM head to read ({type(head).__name__})"
+            raise UnsupportedModel(msg)
+        self._head_module = head
+        self.head: Tensor = head.weight.detach()
+        self._bias: Tensor | None = getattr(head, "bias", None)
+        self.device = self.head.device
+        settings = model.config.get_text_config()
+        self._transforms = [
+            (transform, float(value))
+            for name, transform in _TRANSFORMS.items()
+            if (value := getattr(settings, name, None)) is not None
+        ]
+        self._check_probe()
+        self.fingerprint = fingerprint or _parameters_fingerprint(model)
+
+    @torch.inference_mode()
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the hidden states that enter the LM head.
+
+        Parameters
+        ----------
+        input_ids, attention_mask
+            (B, T) int64, padded on the right.
+
+        Returns
+        -------
+        Tensor
+            (B, T, d) in the model's dtype.
+
+        Raises
+        ------
+        UnsupportedModel
+            If the forward pass never reaches the head.
+        """
+        hook = self._head_module.register_forward_pre_hook(_stop_at_head)
+        try:
+            self._model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        except _HeadReached as reached:
+            return reached.hidden
+        finally:
+            hook.remove()
+        msg = f"{self._name} computes its logits without calling its LM head"
+        raise UnsupportedModel(msg)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the model's own final logits of some positions: (N, d) to (N, V) float32."""
+        z = nn.functional.linear(hidden, self.head, self._bias).float()
+        for transform, value in self._transforms:
+            z = transform(z, value)
+        return z
+
+    @torch.inference_mode()
+    def _check_probe(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.randint(0, len(self.head), _PROBE_SHAPE, generator=generator).to(self.device)
+        mask = torch.ones_like(probe)
+        own = self._model(input_ids=probe, attention_mask=mask, use_cache=False).logits.float()
+        ours = self.logits(self.hidden(probe, mask).flatten(0, 1)).view_as(own)
+        tolerance = 1e-4 if self.head.dtype == torch.float32 else 4 * torch.finfo(self.head.dtype).eps
+        error, size = float((own - ours).abs().max()), float(own.abs().max())
+        if not error <= tolerance * max(size, 1.0) and torch.isfinite(own).all():
+            msg = (
+                f"{self._name} does something between its LM head and its logits that RiseDB does not know: on a "
+                f"probe they differ by {error:.3g} where logits reach {size:.3g}"
+            )
+            raise UnsupportedModel(msg)
+
+
+def _parameters_fingerprint(model: PreTrainedModel) -> str:
+    digest = xxhash.xxh3_128()
+    for name, parameter in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,107 @@
+"""The active tokens of each position and the residual on them: Algorithm 2, lines 4 to 10."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from risedb.config import ReadoutConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Support:
+    """The supports S_t of N positions, one after the other (M tokens in all).
+
+    Source: arXiv:2604.16197v1, Algorithm 2, lines 4 to 10.
+
+    Parameters
+    ----------
+    token_ids
+        (M,) int64: tokens of S_1, then of S_2, and so on, each by falling probability.
+    probabilities
+        (M,) float32: ptilde_t, which sums to 1 over each support.
+    residuals
+        (M,) float32: r_t = ptilde_t - [v = y_t], which sums to 0 over each support.
+    positions
+        (M,) int64: which of the N positions each entry belongs to.
+    offsets
+        (N,) int64: where each support begins.
+    """
+
+    token_ids: Tensor
+    probabilities: Tensor
+    residuals: Tensor
+    positions: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        """Count the positions."""
+        return len(self.offsets)
+
+
+def active_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> Support:
+    """Find the support and the residual of every position.
+
+    Parameters
+    ----------
+    logits
+        (N, V) float32: the model's own final logits.
+    targets
+        (N,) int64: the token y_t that came next.
+    config
+        tau, rho_cum, min_keep and k_max.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[2.0, 1.0, 0.0, 3.0]])
+    >>> one = active_support(logits, torch.tensor([2]), ReadoutConfig(min_keep=1, rho_cum=0.5))
+    >>> one.token_ids.tolist(), [round(r, 4) for r in one.residuals.tolist()]
+    ([3, 2], [0.9526, -0.9526])
+    """
+    values, token_ids = _candidates(logits, targets, config.k_max)
+    p = torch.softmax(values / config.tau, dim=1)  # pbar_t, (N, K)
+    is_target = token_ids == targets[:, None]
+    if config.rho_cum < 1:
+        before = p.double().cumsum(dim=1) - p  # float64: a prefix sum decides who is in
+        kept = before < config.rho_cum
+        kept[:, : config.min_keep] = True
+        kept |= is_target
+    else:
+        kept = torch.ones_like(is_target)
+    p = p * kept
+    p = p / p.sum(dim=1, keepdim=True)  # ptilde_t
+    others = p.masked_fill(is_target, 0.0)
+    # ptilde(y) - 1 cancels in float32; minus the sum of all others is the same number with all its digits.
+    residuals = torch.where(is_target, -others.sum(dim=1, keepdim=True), others)
+    positions = kept.nonzero()[:, 0]
+    sizes = kept.sum(dim=1)
+    return Support(token_ids[kept], p[kept], residuals[kept], positions, sizes.cumsum(0) - sizes)
+
+
+def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Tensor]:
+    """Return values and ids of C_t, (N, K) each: falling logits, equal ones by token id, y_t always among them."""
+    if k_max >= logits.shape[1]:
+        return torch.sort(logits, dim=1, descending=True, stable=True)
+    values, token_ids = logits.topk(k_max + 1, dim=1)
+    cut_through_ties = (values[:, -2] == values[:, -1]).nonzero()[:, 0]
+    values, token_ids = values[:, :-1].contiguous(), token_ids[:, :-1].contiguous()
+    if len(cut_through_ties):
+        token_ids[cut_through_ties] = _lowest_ids(logits[cut_through_ties], values[cut_through_ties])
+    ties = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0]
+    if len(ties):  # stable sort of the values after a sort of the ids orders equal logits by id
+        by_id = token_ids[ties].sort(dim=1).values
+        values[ties], order = logits[ties].gather(1, by_id).sort(dim=1, descending=True, stable=True)
+        token_ids[ties] = by_id.gather(1, order)
+    absent = (token_ids != targets[:, None]).all(dim=1).nonzero()[:, 0]
+    token_ids[absent, -1] = targets[absent]
+    values[absent, -1] = logits[absent, targets[absent]]
+    return values, token_ids
+
+
+def _lowest_ids(logits: Tensor, values: Tensor) -> Tensor:
+    """Choose, among tokens that tie for the last places, those of the lowest ids: (n, K) token ids."""
+    last = values[:, -1:]
+    above, level = logits > last, logits == last
+    places = values.shape[1] - above.sum(dim=1, keepdim=True)
+    chosen = above | (level & (level.cumsum(dim=1) <= places))
+    return chosen.nonzero()[:, 1].view(values.shape)
