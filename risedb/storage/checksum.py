@@ -1,0 +1,35 @@
+"""crc32c trailers: LMDB notices no flipped bit, so every value carries its own check."""
+
+import google_crc32c
+
+from risedb.errors import Corrupt
+
+
+def crc32c(data: object) -> int:
+    """Return the crc32c of a buffer."""
+    return int(google_crc32c.value(data))
+
+
+def seal(value: bytes) -> bytes:
+    """Append the value's crc32c, 4 bytes little-endian."""
+    return value + crc32c(value).to_bytes(4, "little")
+
+
+def unseal(sealed: bytes, what: str) -> bytes:
+    """Check and strip the trailer.
+
+    Raises
+    ------
+    Corrupt
+        If the bytes are not those that were sealed, naming `what`.
+
+    Examples
+    --------
+    >>> unseal(seal(b"abc"), "a value")
+    b'abc'
+    """
+    value, trailer = sealed[:-4], sealed[-4:]
+    if len(trailer) < 4 or crc32c(value).to_bytes(4, "little") != trailer:
+        msg = f"{what} is damaged: its checksum does not fit. Run risedb verify"
+        raise Corrupt(msg)
+    return value

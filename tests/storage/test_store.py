@@ -1,0 +1,467 @@
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from risedb.errors import (
+    AlreadyExists,
+    Busy,
+    Corrupt,
+    InvalidInput,
+    NotFound,
+    OutOfSpace,
+    UnsupportedFormat,
+)
+from risedb.storage import Store, verify
+from risedb.storage.catalog import Catalog, id_key
+from risedb.storage.segment import Segment
+from tests.storage.pools import IDENTITY, contents, expected, new_rows, new_store
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "pool.rise"
+
+
+@pytest.fixture
+def store(path):
+    store = new_store(path)
+    store.lock()
+    yield store
+    store.close()
+
+
+def segment_folders(path):
+    return sorted((path / "segments").iterdir())
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store against a dict: adds, replacements, seals and reopenings in any order."""
+
+    folder = None  # set by the test
+
+    def __init__(self):
+        super().__init__()
+        self.path = self.folder / f"{len(list(self.folder.iterdir()))}.rise"
+        self.store = new_store(self.path, seal_bytes=2000, chunk_bytes=300)
+        self.store.lock()
+        self.model, self.order, self.version = {}, [], 0
+
+    @rule(ids=st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1, max_size=9, unique=True))
+    def append(self, ids):
+        self.version += 1
+        rows = new_rows(ids, version=self.version)
+        self.store.append(rows)
+        self.order = [name for name in self.order if name not in ids] + ids
+        self.model.update(expected(rows))
+
+    @rule()
+    def seal(self):
+        self.store.seal()
+
+    @rule()
+    def reopen(self):
+        self.store.close()
+        self.store = Store(self.path)
+        self.store.lock()
+
+    @invariant()
+    def a_reader_sees_the_model(self):
+        seen, order = contents(self.store)
+        assert seen == self.model
+        assert order == self.order
+        assert self.store.snapshot().rows == len(self.model)
+
+    def teardown(self):
+        self.store.close()
+        assert verify(self.path, full=True) == []
+
+
+def test_store_holds_what_a_dict_holds(tmp_path):
+    StoreMachine.folder = tmp_path
+    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=25, stateful_step_count=20))
+
+
+def test_a_new_index_is_empty_and_sound(store, path):
+    assert contents(store) == ({}, [])
+    assert verify(path, full=True) == []
+    about = json.loads((path / "FORMAT").read_text())
+    assert about["format"] == "risedb"
+    assert about["version"] == 0
+
+
+def test_settings_and_identity_come_back(store, path):
+    again = Store(path)
+    assert again.identity == IDENTITY
+    assert again.settings == {"model": "demo"}
+    again.close()
+
+
+def test_segment_opens_with_plain_zarr_and_gives_the_same_numbers(store, path):
+    rows = new_rows([f"d{i}" for i in range(50)])
+    store.append(rows)
+    store.seal()
+    (folder,) = segment_folders(path)
+    group = zarr.open_group(folder, mode="r")
+    np.testing.assert_array_equal(group["rh"][:], rows.signatures.rh.astype(np.float16))
+    np.testing.assert_array_equal(group["gh"][:], rows.signatures.gh.astype(np.float16))
+    np.testing.assert_array_equal(group["norms"][:], rows.signatures.norms)
+    np.testing.assert_array_equal(group["sequence"][:], np.arange(50))
+
+
+def test_float32_store_keeps_every_bit(path):
+    store = new_store(path, dtype="float32")
+    store.lock()
+    rows = new_rows(["a", "b"])
+    store.append(rows)
+    store.seal()
+    assert contents(store)[0] == expected(rows, "float32")
+    store.close()
+
+
+def test_chunks_of_one_segment_are_cut_alike_and_read_back_in_order(path):
+    store = new_store(path, chunk_bytes=200)
+    store.lock()
+    rows = new_rows([f"d{i:03}" for i in range(37)])
+    store.append(rows)
+    store.seal()
+    assert len(list(Segment(segment_folders(path)[0]).blocks())) > 3
+    seen, order = contents(store)
+    assert seen == expected(rows)
+    assert order == list(rows.signatures.ids)
+    store.close()
+
+
+def test_single_adds_make_no_folder_until_they_fill_a_segment(path):
+    store = new_store(path, seal_bytes=9_000)
+    store.lock()
+    for i in range(250):
+        store.append(new_rows([f"d{i}"]))
+        if i < 100:
+            assert segment_folders(path) == []
+    assert 1 <= len(segment_folders(path)) <= 3
+    assert len(contents(store)[0]) == 250
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["x" * 510, "x" * 511, "x" * 5000, "é" * 300, "a/b\\c\0d\n", "=", "#"])
+def test_any_id_works_whatever_its_length(store, name):
+    store.append(new_rows([name, "other"]))
+    entry, missing = store.lookup([name, name + "!"])
+    assert entry.sequence == 0
+    assert missing is None
+    assert len(id_key(name)) <= 511
+    assert store.records([0])[0][0] == name
+    assert store.snapshot().signature(name, 0).ids == (name,)
+
+
+def test_a_snapshot_stays_as_it_is_while_others_write(store):
+    store.append(new_rows(["a", "b"]))
+    before = store.snapshot()
+    store.append(new_rows(["a"], version=1))
+    store.seal()
+    assert before.rows == 2
+    assert sum(len(block) for block in before.blocks()) == 2
+    assert store.snapshot().rows == 2
+    assert sum(len(block) for block in store.snapshot().blocks()) == 3
+
+
+def test_readers_in_threads_and_another_handle_see_the_newest_commit(store, path):
+    reader = Store(path)
+    store.append(new_rows(["a"]))
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(lambda _: reader.snapshot().rows, range(20))) == {1}
+    reader.close()
+    assert store.snapshot().rows == 1  # the shared environment is still open
+
+
+def test_a_second_writer_is_told_who_writes(store, path):
+    second = Store(path)
+    with pytest.raises(Busy, match=f"process {os.getpid()} on "):
+        second.lock()
+    store.close()
+    second.lock()
+    second.close()
+
+
+def test_a_fork_reads_with_an_environment_of_its_own(store):
+    store.append(new_rows(["a", "b"]))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.snapshot().rows == 2 and len(store.records([0, 1])) == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def in_a_process(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+WRITER = """
+    import itertools, pathlib, sys
+    from risedb.storage import Store
+    from tests.storage.pools import new_rows
+    store = Store(pathlib.Path(sys.argv[1]))
+    store.lock()
+    for i in itertools.count():
+        store.append(new_rows([f"d{i}", f"e{i}"]))
+        print(i, flush=True)
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [0, 3, 17, 40])
+def test_kill_loses_nothing_acknowledged_and_leaves_nothing_torn(path, acknowledged):
+    new_store(path, seal_bytes=1500).close()
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        for line in writer.stdout:
+            if int(line) >= acknowledged:
+                writer.kill()
+                break
+        last = max([acknowledged, *map(int, writer.stdout.read().split())])
+    assert writer.returncode == -signal.SIGKILL
+    store = Store(path)
+    store.lock()  # the dead writer's lock is free, its leftovers are cleared
+    seen, order = contents(store)
+    pairs = len(order) // 2
+    assert pairs in {last + 1, last + 2}  # the last commit may have been durable before it was told
+    for i in range(pairs):
+        rows = new_rows([f"d{i}", f"e{i}"])
+        assert {name: seen[name] for name in rows.signatures.ids} == expected(rows)
+    store.append(new_rows(["after"]))
+    assert contents(store)[1][-1] == "after"
+    store.close()
+    assert verify(path, full=True) == []
+    assert list((path / "staging").iterdir()) == []
+
+
+def test_leftovers_of_a_dead_writer_are_removed_and_commits_are_not(store, path):
+    store.append(new_rows(["a"]))
+    store.seal()
+    store.close()
+    (path / "segments" / "000009-dead").mkdir()
+    (path / "staging" / "000010-dead").mkdir()
+    again = Store(path)
+    again.lock()
+    assert len(segment_folders(path)) == 1
+    assert list((path / "staging").iterdir()) == []
+    assert again.snapshot().rows == 1
+    again.close()
+
+
+def test_full_disk_is_an_error_that_loses_nothing(store, path):
+    store.append(new_rows(["kept"]))
+    store.close()
+    code = """
+        import pathlib, resource, signal, sys
+        from risedb.errors import DiskFailure
+        from risedb.storage import Store
+        from tests.storage.pools import new_rows
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        store = Store(pathlib.Path(sys.argv[1]))
+        store.lock()
+        limit = (pathlib.Path(sys.argv[1]) / "catalog/data.mdb").stat().st_size + 8192
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            store.append(new_rows([f"d{i}" for i in range(20_000)]))
+        except DiskFailure as error:
+            print("told:", error)
+    """
+    told = in_a_process(code, path)
+    assert told.stdout.startswith("told:"), told.stderr
+    again = Store(path)
+    assert contents(again)[0] == expected(new_rows(["kept"]))
+    again.close()
+    assert verify(path, full=True) == []
+
+
+def test_segment_that_does_not_fit_on_the_disk_is_an_error_that_loses_nothing(path):
+    store = new_store(path, seal_bytes=10_000)
+    store.lock()
+    store.append(new_rows(["kept"]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        with pytest.raises(OutOfSpace, match="no space left"):
+            store.append(new_rows([f"d{i}" for i in range(2000)]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    store.close()
+    again = Store(path)
+    again.lock()
+    assert contents(again)[0] == expected(new_rows(["kept"]))
+    again.append(new_rows(["more"]))
+    again.close()
+    assert verify(path, full=True) == []
+
+
+def test_create_refuses_a_folder_with_something_in_it(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(AlreadyExists, match="choose another folder"):
+        new_store(tmp_path)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_open_tells_what_is_no_index(tmp_path):
+    with pytest.raises(NotFound, match="there is no index at"):
+        Store(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match="not a RiseDB index"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 99}, "version 99"),
+        ({"format": "other"}, "other"),
+        ({"byte_order": "big"}, "big-endian"),
+    ],
+)
+def test_unknown_formats_are_refused_by_name(store, path, change, message):
+    store.close()
+    about = json.loads((path / "FORMAT").read_text())
+    (path / "FORMAT").write_text(json.dumps({**about, **change}))
+    with pytest.raises(UnsupportedFormat, match=message):
+        Store(path)
+
+
+def filled(path):
+    store = new_store(path, seal_bytes=10**6)
+    store.lock()
+    store.append(new_rows([f"d{i}" for i in range(30)]))
+    store.seal()
+    store.append(new_rows(["d3", "tail"], version=1))
+    store.close()
+    return path
+
+
+def every_file(path):
+    return [file for file in sorted(path.rglob("*")) if file.is_file() and file.name not in {"lock.mdb", "writer.lock"}]
+
+
+def read_everything(path):
+    store = Store(path)
+    try:
+        return contents(store)
+    finally:
+        store.close()
+
+
+def test_a_flipped_bit_anywhere_is_named_and_never_returned(tmp_path):
+    """One flip in each file: either it is noticed, or it changed nothing that is read."""
+    sound = filled(tmp_path / "sound.rise")
+    truth = read_everything(sound)
+    rng = np.random.default_rng(0)
+    for file in every_file(sound):
+        if file.name == "data.mdb":
+            continue  # pages: the next test
+        copy = tmp_path / "copy.rise"
+        shutil.copytree(sound, copy)
+        target = copy / file.relative_to(sound)
+        data = bytearray(target.read_bytes())
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        target.write_bytes(data)
+        told = []
+        try:
+            assert read_everything(copy) == truth
+        except (Corrupt, UnsupportedFormat, InvalidInput) as error:
+            told = [error]
+        if file.name not in {"FORMAT", "segment.json"}:
+            told += verify(copy, full=True)
+            assert told, f"a flip in {target} was not noticed"
+        shutil.rmtree(copy)
+
+
+def test_flipped_bits_in_the_catalog_are_named_and_never_returned(tmp_path):
+    sound = filled(tmp_path / "sound.rise")
+    truth = read_everything(sound)
+    size = (sound / "catalog" / "data.mdb").stat().st_size
+    code = """
+        import pathlib, sys
+        from risedb.errors import RiseDBError
+        from tests.storage.test_store import read_everything
+        try:
+            print(repr(read_everything(pathlib.Path(sys.argv[1]))))
+        except RiseDBError as error:
+            print("told:", type(error).__name__)
+    """
+    rng = np.random.default_rng(1)
+    for position in rng.integers(8192, size, 12).tolist():
+        copy = tmp_path / "copy.rise"
+        shutil.copytree(sound, copy)
+        data = bytearray((copy / "catalog" / "data.mdb").read_bytes())
+        data[position] ^= 1 << int(rng.integers(8))
+        (copy / "catalog" / "data.mdb").write_bytes(data)
+        told = in_a_process(code, copy)
+        if told.returncode >= 0:  # a page pointer that leads nowhere can end the process; it returns nothing then
+            assert told.returncode == 0, told.stderr
+            assert told.stdout.startswith("told:") or told.stdout.strip() == repr(truth)
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000, -4096, -1])
+def test_a_catalog_that_was_cut_short_is_named_not_mapped(tmp_path, size):
+    path = filled(tmp_path / "pool.rise")
+    file = path / "catalog" / "data.mdb"
+    whole = file.stat().st_size
+    os.truncate(file, size if size >= 0 else whole + size)
+    with pytest.raises(Corrupt, match=r"data\.mdb"):
+        Store(path)
+    (finding,) = verify(path)
+    assert "data.mdb" in finding.problem
+
+
+@pytest.mark.parametrize("name", ["rh/c/0/0", "records/c/0", "segment.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+def test_missing_and_cut_files_of_a_segment_are_found_without_reading_them(tmp_path, name, damage):
+    path = filled(tmp_path / "pool.rise")
+    file = segment_folders(path)[0] / name
+    if damage == "missing":
+        file.unlink()
+    else:
+        os.truncate(file, file.stat().st_size // 2)
+    findings = verify(path, full=False)
+    assert any(str(file) in finding.place + finding.problem for finding in findings), findings
+
+
+def test_the_catalog_s_map_grows_under_an_open_reader(path, monkeypatch):
+    monkeypatch.setattr("risedb.storage.catalog._MAP_BYTES", 2**20)
+    store = new_store(path)
+    store.lock()
+    code = WRITER.replace("itertools.count()", "range(0, 1)")
+    reader = Store(path)
+    store.append(new_rows([f"d{i}" for i in range(20_000)]))
+    assert reader.snapshot().rows == 20_000
+    store.close()
+    grown = in_a_process(code.replace('[f"d{i}", f"e{i}"]', '[f"x{j}" for j in range(30_000)]'), path)
+    assert grown.returncode == 0, grown.stderr
+    assert reader.snapshot().rows == 50_000
+    assert len(reader.records([49_999])) == 1
+    reader.close()
+
+
+def test_environment_is_shared_and_closed_with_its_last_handle(store, path):
+    first, second = Catalog(path / "catalog"), Catalog(path / "catalog")
+    first.close()
+    with second.read() as transaction:
+        assert transaction.count("meta") > 0
+    second.close()
