@@ -1,0 +1,6 @@
+"""RiseDB itself: opens an index, adds to it, queries it, checks it."""
+
+from risedb.database.hits import AddProgress, AddReport, Hit, Ranking, Skipped
+from risedb.database.index import RiseDB, open_index
+
+__all__ = ["AddProgress", "AddReport", "Hit", "Ranking", "RiseDB", "Skipped", "open_index"]
