@@ -1,0 +1,6 @@
+"""``python -m risedb``."""
+
+from risedb.cli import main
+
+if __name__ == "__main__":
+    main()

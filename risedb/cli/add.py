@@ -1,0 +1,148 @@
+"""``risedb add``: documents in."""
+
+import sys
+from dataclasses import replace
+from itertools import chain
+from typing import Annotated, Literal
+
+import typer
+
+from risedb.cli import options
+from risedb.cli.progress import add_progress
+from risedb.cli.render import print_json, print_report
+from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
+from risedb.errors import InvalidInput
+
+_NUMBERS = "Numbers of the signature (fixed when the index is made)"
+
+
+def _number(help_text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(help=help_text, rich_help_panel=_NUMBERS, show_default=False)
+    return option
+
+
+def add(
+    index: options.Index,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…",
+            help="jsonl, json, csv, txt (also .gz, .zst), parquet, a folder of .txt files, a saved Hugging Face "
+            "dataset, hf://NAME, or - for JSON lines from stdin.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = None,
+    preset: Annotated[
+        Literal["compact", "small", "base", "large"] | None,
+        _number("Sketch widths by name: 16/8/28, 64/12/64, 128/24/128, 256/192/128 [default: base]."),
+    ] = None,
+    dims: Annotated[str | None, _number("Sketch widths Kr/Kh/Kg, such as 24/8/35.")] = None,
+    seq_len: Annotated[int | None, _number("Most tokens of a document [default: 512].")] = None,
+    long: Annotated[
+        Literal["truncate", "sum"] | None,
+        _number("Longer documents: cut, or add up windows of seq_len [default: truncate]."),
+    ] = None,
+    tau: Annotated[float | None, _number("Temperature [default: 1].")] = None,
+    rho: Annotated[float | None, _number("Cumulative probability of the support [default: 0.92].")] = None,
+    min_keep: Annotated[int | None, _number("Fewest tokens in a support [default: 4].")] = None,
+    k_max: Annotated[int | None, _number("Most candidate tokens [default: 256].")] = None,
+    seed: Annotated[int | None, _number("Seed of the hashes [default: 42].")] = None,
+    text_field: options.TextField = None,
+    id_field: options.IdField = None,
+    prompt_field: options.PromptField = None,
+    completion_field: options.CompletionField = None,
+    messages_field: options.MessagesField = None,
+    template: options.Template = None,
+    loss_on: options.LossOn = None,
+    revision: options.Revision = None,
+    dtype: options.DType = "auto",
+    device: options.Device = "auto",
+    batch_tokens: options.BatchTokens = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    on_error: Annotated[
+        Literal["stop", "skip"],
+        typer.Option(help="At a row that cannot be used: stop, or list it and go on."),
+    ] = "stop",
+    commit_every: Annotated[int, typer.Option(min=1, help="Documents in a commit.")] = 1000,
+    json: options.Json = False,
+) -> None:
+    """Add documents to an index, and make the index if it is not there.
+
+    A document that is known and unchanged is not computed again, so an add that was stopped goes on when it is run
+    again.
+
+    [dim]risedb add pool.rise pool.jsonl --model EleutherAI/pythia-160m[/dim]
+    """
+    import risedb
+    from risedb.corpus import Fields, read
+
+    rows = chain.from_iterable([read(source) for source in sources])  # bad names fail before the model loads
+    load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    given = (
+        text_field,
+        id_field,
+        prompt_field,
+        completion_field,
+        messages_field,
+        template,
+        loss_on,
+    )
+    numbers = {
+        "seq_len": seq_len, "long": long, "tau": tau, "rho_cum": rho, "min_keep": min_keep, "k_max": k_max,
+    }  # fmt: skip
+    changes = {name: value for name, value in numbers.items() if value is not None}
+    fields, readout, sketch = Fields(), ReadoutConfig(), SketchConfig()
+    if (index / "FORMAT").exists():
+        with risedb.open(index) as known:
+            fields, readout, sketch = known.fields, known.identity.readout, known.identity.sketch
+    fields = options.fields_of(fields, *given)
+    db = risedb.open(
+        index,
+        model,
+        create=True,
+        readout=replace(readout, **changes),  # type: ignore[arg-type]
+        sketch=_sketch(preset, dims, seed, sketch),
+        fields=fields,
+        load=load,
+        batch_tokens=batch_tokens,
+    )
+    with db:
+        before = len(db)
+        try:
+            with add_progress(_count(sources)) as progress:
+                report = db.add(
+                    rows,
+                    fields=fields,
+                    on_error=on_error,
+                    commit_every=commit_every,
+                    progress=progress,
+                )
+        except KeyboardInterrupt:
+            kept = len(db) - before
+            sys.stderr.write(
+                f"\nstopped: {kept:,} new documents were committed and stay, {len(db):,} are in the index. "
+                "Run the same command again to go on.\n"
+            )
+            raise typer.Exit(130) from None
+    if json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+
+
+def _count(sources: list[str]) -> int | None:
+    """Count the rows for the time left, if somebody will see it."""
+    from risedb.corpus import count_rows
+
+    counts = [count_rows(source) if sys.stderr.isatty() else None for source in sources]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def _sketch(preset: str | None, dims: str | None, seed: int | None, base: SketchConfig) -> SketchConfig:
+    if preset is not None and dims is not None:
+        msg = "--preset and --dims both give the sketch widths; use one of them"
+        raise InvalidInput(msg)
+    widths = preset or dims
+    sketch = base if widths is None else SketchConfig.parse(widths, seed=base.seed)
+    return sketch if seed is None else replace(sketch, seed=seed)

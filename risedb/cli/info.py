@@ -1,0 +1,32 @@
+"""``risedb info``: what an index is."""
+
+from risedb.cli import options
+from risedb.cli.render import print_json
+
+
+def info(index: options.Index, json: options.Json = False) -> None:
+    """Show how many documents an index holds, in how many bytes, and the numbers they were signed with."""
+    import risedb
+
+    with risedb.open(index) as db:
+        about = db.info()
+    if json:
+        print_json(about)
+        return
+    import typer
+
+    identity = about["identity"]
+    lines = {
+        "documents": f"{about['rows']:,}",
+        "segments": f"{about['segments']:,}, and {about['tail_rows']:,} rows in the tail",
+        "disk": f"{about['bytes'] / 2**20:,.1f} MiB ({about['bytes'] / max(about['rows'], 1):,.0f} bytes a document)",
+        "model": f"{about['model']}" + (f" @ {about['revision']}" if about["revision"] else ""),
+        "sketch": f"{identity['kr']}/{identity['kh']}/{identity['kg']}, seed {identity['seed']}, {about['dtype']}",
+        "readout": ", ".join(
+            f"{name} {identity[name]}" for name in ("tau", "rho_cum", "min_keep", "k_max", "seq_len", "long")
+        ),
+        "fingerprints": f"model {identity['model']}, tokenizer {identity['tokenizer']}",
+        "fields": ", ".join(f"{name} {value!r}" for name, value in about["fields"].items()),
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<13}{value}")

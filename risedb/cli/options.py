@@ -1,0 +1,111 @@
+"""Options that several verbs share, once each; and the values they make together."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from risedb.corpus import Fields
+
+Index = Annotated[Path, typer.Argument(metavar="IDX", help="The index: one folder.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+
+_MODEL = "Model"
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="'demo', a folder (also of a PEFT adapter), or a Hugging Face hub id. An index remembers its model.",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(help="Branch, tag or commit of a hub id.", rich_help_panel=_MODEL, show_default=False),
+]
+Device = Annotated[
+    str,
+    typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel=_MODEL),
+]
+DType = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option(
+        help="Precision of the forward pass; auto is float32 on a CPU, bfloat16 on a GPU.",
+        rich_help_panel=_MODEL,
+    ),
+]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Most tokens in one forward pass [default: 2048 on a CPU, 32768 on a GPU].",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run Python code that comes with the model.",
+        rich_help_panel=_MODEL,
+    ),
+]
+
+_FIELDS = "What the fields of a row mean (an index remembers them)"
+
+
+def _field(what: str, default: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        help=f"Field with {what} [default: {default}].", rich_help_panel=_FIELDS, show_default=False
+    )
+    return option
+
+
+TextField = Annotated[str | None, _field("the text", "text")]
+IdField = Annotated[str | None, _field("the id; a row without one gets its content's hash", "id")]
+PromptField = Annotated[str | None, _field("the prompt", "prompt")]
+CompletionField = Annotated[str | None, _field("the completion", "completion")]
+MessagesField = Annotated[str | None, _field("a chat, for the tokenizer's own template", "messages")]
+Template = Annotated[
+    str | None,
+    typer.Option(
+        help=r"How prompt and completion make a text; \n is a new line [default: {prompt}\n{completion}].",
+        rich_help_panel=_FIELDS,
+        show_default=False,
+    ),
+]
+LossOn = Annotated[
+    Literal["all", "completion"] | None,
+    typer.Option(
+        help="Positions that count: all, or those that predict the completion [default: all].",
+        rich_help_panel=_FIELDS,
+        show_default=False,
+    ),
+]
+
+
+def fields_of(
+    remembered: "Fields",
+    text: str | None,
+    id_: str | None,
+    prompt: str | None,
+    completion: str | None,
+    messages: str | None,
+    template: str | None,
+    loss_on: Literal["all", "completion"] | None,
+) -> "Fields":
+    """Return what the index remembers, with what was given in its place."""
+    given = {
+        "text": text,
+        "id": id_,
+        "prompt": prompt,
+        "completion": completion,
+        "messages": messages,
+        "template": None if template is None else template.replace("\\n", "\n").replace("\\t", "\t"),
+        "loss_on": loss_on,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(remembered, **changes)  # type: ignore[arg-type]

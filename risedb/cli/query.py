@@ -1,0 +1,217 @@
+"""``risedb query``: documents out, ranked."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from risedb.cli import options
+from risedb.cli.render import document_text, print_json, print_ranking
+from risedb.config import LoadConfig
+from risedb.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from risedb.corpus import BadRow, Row
+    from risedb.database import Ranking, RiseDB
+
+_CHUNK = 64  # queries that are signed and ranked together
+
+_SCORE = "Score"
+_OUTPUT = "Output"
+
+
+def query(
+    index: options.Index,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE…]", help="Queries in any format that add reads.", show_default=False),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="A query as text; may be repeated.", show_default=False)
+    ] = None,
+    id_: Annotated[
+        list[str] | None,
+        typer.Option("--id", help="A stored document as query; loads no model.", show_default=False),
+    ] = None,
+    minus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Subtract the mean of these: like the queries, unlike those.",
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Documents for each query.")] = 10,
+    mean: Annotated[
+        bool,
+        typer.Option("--mean/--per-query", help="One ranking for the mean of all queries, or one for each."),
+    ] = False,
+    bottom: Annotated[bool, typer.Option("--bottom", help="The least similar documents, least first.")] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD=VALUE", help="Only documents whose record says so.", show_default=False),
+    ] = None,
+    channel: Annotated[
+        Literal["both", "rh", "gh"],
+        typer.Option(help="rh: lexical, gh: semantic.", rich_help_panel=_SCORE),
+    ] = "both",
+    lambda_rh: Annotated[float, typer.Option(help="Weight of RH.", rich_help_panel=_SCORE)] = 0.7,
+    lambda_gh: Annotated[float, typer.Option(help="Weight of GH.", rich_help_panel=_SCORE)] = 1.0,
+    no_normalize: Annotated[
+        bool,
+        typer.Option("--no-normalize", help="Inner products instead of cosines.", rich_help_panel=_SCORE),
+    ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="One JSON list, an object a query.", rich_help_panel=_OUTPUT),
+    ] = False,
+    jsonl: Annotated[
+        bool,
+        typer.Option("--jsonl", help="An object a query and line, as they come.", rich_help_panel=_OUTPUT),
+    ] = False,
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="JSON: only these of id and the record's fields.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write to a file instead of stdout.", rich_help_panel=_OUTPUT, show_default=False),
+    ] = None,
+    model: options.Model = None,
+    revision: options.Revision = None,
+    dtype: options.DType = "auto",
+    device: options.Device = "auto",
+    batch_tokens: options.BatchTokens = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    text_field: options.TextField = None,
+    id_field: options.IdField = None,
+    prompt_field: options.PromptField = None,
+    completion_field: options.CompletionField = None,
+    messages_field: options.MessagesField = None,
+    template: options.Template = None,
+    loss_on: options.LossOn = None,
+) -> None:
+    """Rank the whole pool, exactly, by the prediction errors it shares with a query.
+
+    [dim]risedb query pool.rise --text "The cat is sleeping on the blanket."[/dim]
+    """
+    import risedb
+
+    if json and jsonl:
+        msg = "--json and --jsonl are two outputs; use one of them"
+        raise InvalidInput(msg)
+    load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    choices: dict[str, Any] = {
+        "k": k,
+        "pool": "mean" if mean else "each",
+        "bottom": bottom,
+        "where": where,
+        "lambda_rh": 0.0 if channel == "gh" else lambda_rh,
+        "lambda_gh": 0.0 if channel == "rh" else lambda_gh,
+        "normalize": not no_normalize,
+    }
+    rows = _rows(sources or [])
+    with (
+        risedb.open(index, model, load=load, batch_tokens=batch_tokens) as db,
+        _output(out) as file,
+    ):
+        choices["fields"] = options.fields_of(
+            db.fields,
+            text_field,
+            id_field,
+            prompt_field,
+            completion_field,
+            messages_field,
+            template,
+            loss_on,
+        )
+        if minus is not None:
+            choices["minus"] = db.sign(_rows([minus]), fields=choices["fields"])
+        rankings = _rankings(db, id_ or [], text or [], rows, choices)
+        if json or jsonl:
+            _print_json(rankings, fields, file, one_list=json)
+        else:
+            for title, ranking in rankings:
+                print_ranking(ranking, title, db.fields, file)
+
+
+def _rows(sources: list[str]) -> "Iterator[Row | BadRow]":
+    from risedb.corpus import read
+
+    return chain(*[read(source) for source in sources])  # a list: bad names fail before the model loads
+
+
+def _rankings(
+    db: "RiseDB", ids: list[str], texts: list[str], rows: "Iterator[Row | BadRow]", choices: dict[str, Any]
+) -> "Iterator[tuple[str, Ranking]]":
+    """Yield a title for people and the ranking, query by query, signing and scanning a chunk at a time."""
+    from risedb.corpus import Row
+    from risedb.signature import Signatures
+
+    fields = choices["fields"]
+
+    def signed() -> "Iterator[tuple[Signatures, list[str]]]":
+        if ids:
+            yield db.signatures(ids), []
+        if texts:
+            yield db.sign(texts, fields=fields), texts
+        while chunk := list(islice(rows, _CHUNK)):
+            shown = [document_text(row.values, fields) for row in chunk if isinstance(row, Row)]
+            yield db.sign(chunk, fields=fields), shown
+
+    nothing = True
+    if choices["pool"] == "mean":
+        parts = [signatures for signatures, _ in signed()]
+        if parts:
+            nothing = False
+            (ranking,) = db.query(Signatures.concatenate(parts), **choices)
+            yield ranking.query, ranking
+    else:
+        for signatures, shown in signed():
+            nothing = False
+            for ranking, text in zip_longest(db.query(signatures, **choices), shown):
+                yield ranking.query + (f": {text}" if text else ""), ranking
+    if nothing:
+        msg = "there is no query; give a FILE, --text or --id"
+        raise InvalidInput(msg)
+
+
+def _print_json(
+    rankings: "Iterator[tuple[str, Ranking]]", fields: str | None, file: IO[str], *, one_list: bool
+) -> None:
+    wanted = None if fields is None else {name.strip() for name in fields.split(",")}
+    results = []
+    for _, ranking in rankings:
+        result = ranking.as_dict()
+        if wanted is not None:
+            for hit in result["hits"]:
+                hit["record"] = {name: value for name, value in hit["record"].items() if name in wanted}
+        if one_list:
+            results.append(result)
+        else:
+            print_json(result, file, indent=None)
+    if one_list:
+        print_json(results, file)
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[IO[str]]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise InvalidInput(msg) from error
+    with file:
+        yield file

@@ -1,0 +1,260 @@
+"""Every verb as a person runs it: real model, real files; what it prints, and how it exits."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+import risedb
+from risedb.cli import app, main
+
+POOL = [
+    {"id": "cat", "text": "The cat sleeps on the blanket.", "source": "pets"},
+    {"id": "lock", "text": "Acquire the lock, blocking or non-blocking, and release it.", "source": "threads"},
+    {"id": "evil", "text": "[bold]not markup[/bold] \x1b[31mnot red\x1b[0m\nnot a line of its own", "source": "pets"},
+]
+
+
+@dataclass
+class Run:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def risedb_cli(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["risedb", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Run(code, captured.out, captured.err)
+
+    return run
+
+
+def write(path, rows):
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return write(tmp_path / "pool.jsonl", POOL)
+
+
+@pytest.fixture
+def index(risedb_cli, pool):
+    assert risedb_cli("add", "pool.rise", pool, "--model", "demo", "--preset", "compact").code == 0
+    return "pool.rise"
+
+
+def test_add_reports_to_people_on_stderr_and_to_programs_as_json(risedb_cli, pool):
+    first = risedb_cli("add", "pool.rise", pool, "--model", "demo")
+    assert (first.code, first.out) == (0, "")
+    assert "3 added; 3 documents in the index" in first.err
+    again = risedb_cli("add", "pool.rise", pool, "--json")
+    assert json.loads(again.out) == {
+        "added": 0, "unchanged": 3, "updated": 0, "truncated": 0, "skipped": [], "rows": 3,
+    }  # fmt: skip
+
+
+def test_query_prints_a_table_that_no_document_can_forge(risedb_cli, index):
+    done = risedb_cli("query", index, "--text", "The cat is sleeping on the blanket.")
+    lines = done.out.splitlines()
+    assert lines[0] == "query-1: The cat is sleeping on the blanket."
+    assert len(lines) == 5  # the query, three hits, an empty line
+    assert lines[1].split()[:3:2] == ["1", "cat"]
+    assert "\x1b" not in done.out
+    assert "[bold]not markup[/bold]  [31mnot red [0m not a line of its own".replace("  ", " ") in done.out
+
+
+def test_query_json_is_a_list_with_an_object_for_each_query(risedb_cli, index, tmp_path):
+    queries = write(tmp_path / "queries.jsonl", [{"id": "q1", "text": "a cat"}, {"text": "a lock"}])
+    done = risedb_cli("query", index, queries, "--text", "a blanket", "-k", 2, "--json")
+    results = json.loads(done.out)
+    assert [result["query"] for result in results] == ["query-1", "q1", f"{queries}:2"]
+    assert all([hit["rank"] for hit in result["hits"]] == [1, 2] for result in results)
+    assert results[0]["hits"][0].keys() == {"rank", "id", "score", "record"}
+    assert results[0]["hits"][0]["record"] in POOL
+
+
+def test_query_jsonl_has_a_line_for_each_and_fields_leave_records_out(risedb_cli, index, tmp_path):
+    done = risedb_cli(
+        "query", index, "--id", "cat", "--id", "lock", "--jsonl", "--fields", "id,source", "--out", "hits.jsonl"
+    )
+    assert (done.code, done.out) == (0, "")
+    lines = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text().splitlines()]
+    assert [line["query"] for line in lines] == ["cat", "lock"]
+    assert lines[0]["hits"][0]["record"] == {"id": "cat", "source": "pets"}
+
+
+def test_query_choices_reach_the_scan(risedb_cli, index, tmp_path):
+    write(tmp_path / "junk.jsonl", [{"text": POOL[1]["text"]}])
+    best, worst, lexical, pets, less, raw, mean = (
+        json.loads(risedb_cli("query", index, *arguments, "--json").out)[0]
+        for arguments in (
+            ["--id", "cat"],
+            ["--id", "cat", "--bottom"],
+            ["--id", "cat", "--channel", "rh"],
+            ["--id", "cat", "--where", "source=pets"],
+            ["--id", "cat", "--minus", "junk.jsonl"],
+            ["--id", "cat", "--no-normalize"],
+            ["--id", "cat", "--id", "lock", "--mean"],
+        )
+    )
+    scores = {hit["id"]: hit["score"] for hit in best["hits"]}
+    assert [hit["id"] for hit in worst["hits"]] == [hit["id"] for hit in best["hits"]][::-1]
+    assert {hit["id"]: hit["score"] for hit in lexical["hits"]} != scores
+    assert {hit["id"] for hit in pets["hits"]} == {"cat", "evil"}
+    assert {hit["id"]: hit["score"] for hit in less["hits"]}["lock"] < scores["lock"]
+    assert raw["hits"][0]["score"] > 1.5
+    assert mean["query"] == "mean of 2"
+
+
+def test_info_and_verify_tell_people_and_programs(risedb_cli, index):
+    about = json.loads(risedb_cli("info", index, "--json").out)
+    assert about["rows"] == 3
+    assert about["identity"]["kr"] == 16
+    assert "16/8/28" in risedb_cli("info", index).out
+    assert "is sound" in risedb_cli("verify", index, "--full").out
+    assert json.loads(risedb_cli("verify", index, "--json").out) == {"sound": True, "findings": []}
+
+
+def test_verify_exits_1_and_names_the_damage(risedb_cli, index, tmp_path):
+    data = tmp_path / index / "catalog" / "data.mdb"
+    data.write_bytes(data.read_bytes()[:8192])
+    done = risedb_cli("verify", index)
+    assert done.code == 1
+    assert "data.mdb is cut short" in done.out
+    queried = risedb_cli("query", index, "--id", "cat")
+    assert queried.code == 1
+    assert "data.mdb is cut short" in queried.err
+
+
+def test_numbers_given_again_must_be_the_index_s_own(risedb_cli, index, pool):
+    assert risedb_cli("add", index, pool, "--preset", "compact", "--tau", 1.0).code == 0
+    done = risedb_cli("add", index, pool, "--tau", 0.5, "--dims", "8/8/8")
+    assert done.code == 2
+    assert "tau: 1.0 in the index, 0.5 asked for" in done.err
+    assert "kr: 16 in the index, 8 asked for" in done.err
+
+
+def test_template_and_fields_are_remembered(risedb_cli, tmp_path):
+    rows = write(tmp_path / "qa.jsonl", [{"key": "a", "q": "Why?", "a": "Because of the lock."}])
+    names = ["--id-field", "key", "--prompt-field", "q", "--completion-field", "a"]
+    template = ["--template", r"Q: {prompt}\nA: {completion}", "--loss-on", "completion"]
+    assert risedb_cli("add", "qa.rise", rows, "--model", "demo", *names, *template).code == 0
+    assert risedb_cli("query", "qa.rise", "--text", "Why is there a lock?").code == 0  # all of a bare text counts
+    done = risedb_cli("query", "qa.rise", rows, "--json")
+    (hit,) = json.loads(done.out)[0]["hits"]
+    assert hit["id"] == "a"
+    assert hit["score"] > 0.999
+    assert "Q: Why? A: Because of the lock." in risedb_cli("query", "qa.rise", rows).out
+
+
+BAD_FILES = {
+    "empty.jsonl": ("", "empty.jsonl holds no rows"),
+    "broken.jsonl": ('{"text": "a cat"}\n{"text": \n', "broken.jsonl:2: "),
+    "number.jsonl": ('{"text": 3}\n', "field 'text' is a number (3)"),
+    "nofield.jsonl": ('{"body": "a cat"}\n', "--text-field"),
+    "twice.jsonl": (
+        '{"id": "a", "text": "a cat"}\n{"id": "a", "text": "a dog"}\n',
+        "twice.jsonl:2: the id 'a' stands twice",
+    ),
+    "pool.doc": ("x", "pool.doc is of no kind that is read"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_is_one_line_that_names_the_place(risedb_cli, tmp_path, name):
+    content, message = BAD_FILES[name]
+    (tmp_path / name).write_text(content)
+    done = risedb_cli("add", "pool.rise", name, "--model", "demo")
+    assert done.code == 2
+    assert done.out == ""
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_on_error_skip_lists_what_was_skipped(risedb_cli, tmp_path):
+    rows = write(tmp_path / "some.jsonl", [POOL[0], "{broken\n", {"id": "x", "text": ""}, POOL[1]])
+    done = risedb_cli("add", "pool.rise", rows, "--model", "demo", "--on-error", "skip", "--json")
+    report = json.loads(done.out)
+    assert report["added"] == 2
+    assert [skipped["place"] for skipped in report["skipped"]] == [f"{rows}:2", f"{rows}:3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["query", "nowhere.rise", "--id", "a"], "there is no index at nowhere.rise"),
+        (["query", ".", "--id", "a"], "not a RiseDB index"),
+        (["info", "nowhere.rise"], "there is no index at"),
+        (["verify", "nowhere.rise"], "there is no index at"),
+        (["add", "new.rise", "missing.jsonl", "--model", "demo"], "missing.jsonl does not exist"),
+        (["add", "new.rise", "pool.jsonl"], "a new index needs a model"),
+        (["add", "new.rise", "pool.jsonl", "--model", "./none"], "there is no model folder ./none"),
+        (["add", "new.rise", "pool.jsonl", "--model", "demo", "--dims", "1x2"], "neither Kr/Kh/Kg"),
+        (
+            ["add", "new.rise", "pool.jsonl", "--model", "demo", "--dims", "8/8/8", "--preset", "base"],
+            "use one of them",
+        ),
+        (["add", "new.rise", "pool.jsonl", "--model", "demo", "--rho", "1.5"], "rho_cum is 1.5"),
+        (["add", "new.rise", "pool.jsonl", "--model", "demo", "--device", "cuda:9"], "no device 'cuda:9'"),
+        (["query", "pool.rise"], "there is no query"),
+        (["query", "pool.rise", "--id", "nobody"], "'nobody'"),
+        (["query", "pool.rise", "--text", ""], "query-1: no position to score"),
+        (["query", "pool.rise", "--id", "cat", "--where", "source"], "is not field=value"),
+        (["query", "pool.rise", "--id", "cat", "--json", "--jsonl"], "use one of them"),
+        (["query", "pool.rise", "--id", "cat", "--out", "no/such/folder.json"], "cannot be written"),
+    ],
+)
+def test_mistake_is_one_line_on_stderr_and_exit_2(risedb_cli, index, arguments, message):
+    done = risedb_cli(*arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_empty_index_is_queried_with_an_empty_result(risedb_cli, tmp_path):
+    risedb.open(tmp_path / "empty.rise", "demo", create=True).close()
+    done = risedb_cli("query", "empty.rise", "--text", "a cat", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == [{"query": "query-1", "hits": []}]
+
+
+def test_every_verb_and_option_has_help():
+    for command in app.registered_commands:
+        assert command.callback.__doc__, command.callback.__name__
+    for verb in ("add", "query", "info", "verify", "demo"):
+        shown = subprocess.run(
+            [sys.executable, "-m", "risedb", verb, "--help"], capture_output=True, text=True, check=True
+        )
+        assert "Usage: risedb" in shown.stdout or "Usage: python -m risedb" in shown.stdout
+        assert shown.stderr == ""
+
+
+def test_interrupted_add_says_what_stays(risedb_cli, pool, monkeypatch):
+    from risedb.database.adding import Adding
+
+    commit = Adding._commit
+
+    def commit_and_interrupt(self):
+        commit(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Adding, "_commit", commit_and_interrupt)
+    done = risedb_cli("add", "pool.rise", pool, "--model", "demo", "--commit-every", 2)
+    assert done.code == 130
+    assert "2 new documents were committed and stay, 2 are in the index" in done.err
+    monkeypatch.undo()
