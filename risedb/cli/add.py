@@ -35,19 +35,19 @@ def add(
     model: options.Model = None,
     preset: Annotated[
         Literal["compact", "small", "base", "large"] | None,
-        _number("Sketch widths by name: 16/8/28, 64/12/64, 128/24/128, 256/192/128 [default: base]."),
+        _number("Sketch widths by name: 16/8/28, 64/12/64, 128/24/128, 256/192/128 (default: base)."),
     ] = None,
     dims: Annotated[str | None, _number("Sketch widths Kr/Kh/Kg, such as 24/8/35.")] = None,
-    seq_len: Annotated[int | None, _number("Most tokens of a document [default: 512].")] = None,
+    seq_len: Annotated[int | None, _number("Most tokens of a document (default: 512).")] = None,
     long: Annotated[
         Literal["truncate", "sum"] | None,
-        _number("Longer documents: cut, or add up windows of seq_len [default: truncate]."),
+        _number("Longer documents: cut, or add up windows of seq_len (default: truncate)."),
     ] = None,
-    tau: Annotated[float | None, _number("Temperature [default: 1].")] = None,
-    rho: Annotated[float | None, _number("Cumulative probability of the support [default: 0.92].")] = None,
-    min_keep: Annotated[int | None, _number("Fewest tokens in a support [default: 4].")] = None,
-    k_max: Annotated[int | None, _number("Most candidate tokens [default: 256].")] = None,
-    seed: Annotated[int | None, _number("Seed of the hashes [default: 42].")] = None,
+    tau: Annotated[float | None, _number("Temperature (default: 1).")] = None,
+    rho: Annotated[float | None, _number("Cumulative probability of the support (default: 0.92).")] = None,
+    min_keep: Annotated[int | None, _number("Fewest tokens in a support (default: 4).")] = None,
+    k_max: Annotated[int | None, _number("Most candidate tokens (default: 256).")] = None,
+    seed: Annotated[int | None, _number("Seed of the hashes (default: 42).")] = None,
     text_field: options.TextField = None,
     id_field: options.IdField = None,
     prompt_field: options.PromptField = None,
@@ -69,8 +69,7 @@ def add(
 ) -> None:
     """Add documents to an index, and make the index if it is not there.
 
-    A document that is known and unchanged is not computed again, so an add that was stopped goes on when it is run
-    again.
+    A known, unchanged document is not computed again: an add that was stopped goes on when it is run again.
 
     [dim]risedb add pool.rise pool.jsonl --model EleutherAI/pythia-160m[/dim]
     """

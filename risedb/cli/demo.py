@@ -20,23 +20,12 @@ if TYPE_CHECKING:
 
 _POOL_ROWS = 2400
 _QUESTIONS = (
-    "Return True if the pathname refers to an existing file or directory.",
-    "The for statement is used to iterate over the elements of a sequence.",
-    "Wait until the lock can be acquired, then release it when the thread is done.",
+    "Encode the bytes-like object using Base64 and return the encoded bytes.",
+    "Copy the file from src to dst. If follow_symlinks is false and src is a symlink, a new symlink is created.",
+    "Turn right and move. Example (for a Turtle instance named turtle): >>> turtle.right(45) >>> turtle.forward(100)",
 )
-_LATER = {
-    "email",
-    "ftplib",
-    "http",
-    "imaplib",
-    "nntplib",
-    "poplib",
-    "smtplib",
-    "ssl",
-    "urllib",
-    "xmlrpc",
-}
-_ASKED_AGAIN = "Open a connection to the mail server and send the message to all recipients."
+_LATER = {"email", "ftplib", "http", "imaplib", "nntplib", "poplib", "smtplib", "ssl", "urllib", "xmlrpc"}
+_ASKED_AGAIN = "Return the message's header value, encoded with the charset as base64 or quoted-printable."
 
 
 def demo(
@@ -55,23 +44,23 @@ def demo(
     temporary = tempfile.TemporaryDirectory(prefix="risedb-demo-")
     with nullcontext(keep.parent) if keep else temporary as folder:
         path = keep or Path(folder) / "python.rise"
-        _say(f"$ risedb add {path.name} - --model demo       # {len(pool):,} passages of Python's documentation")
         start = perf_counter()
+        _say(f"{len(pool):,} passages of this Python's documentation, signed by the model that RiseDB carries:\n")
+        _say(f"$ risedb add {path.name} passages.jsonl --model demo")
         with risedb.open(path, "demo", create=True) as db:
             _add(db, pool)
-            tokens_time = perf_counter() - start
-            _say(f"signed and committed in {tokens_time:.0f} s, on this machine alone\n")
-            for question in _QUESTIONS:
+            _say(f"{perf_counter() - start:.0f} s, {db.info()['bytes'] / 2**20:.0f} MiB in one folder\n")
+            for question in (*_QUESTIONS, _ASKED_AGAIN):
                 _ask(db, question)
-            _ask(db, _ASKED_AGAIN)
-            _say(f"$ risedb add {path.name} -                    # {len(later):,} more, on mail, web and network")
+            _say(f"{len(later):,} passages more, on mail, web and networks; nothing is refitted:\n")
+            _say(f"$ risedb add {path.name} more.jsonl")
             _add(db, later)
-            _say("nothing was refitted; the same question again:\n")
+            _say("\nThe last question again:\n")
             _ask(db, _ASKED_AGAIN)
+    _say("This model has 3.4 M parameters and knows Python's documentation; its first hits mean more than its third.")
+    _say("Your own: risedb add pool.rise pool.jsonl --model EleutherAI/pythia-160m")
     if keep:
-        _say(f'the index is kept: risedb query {keep} --text "…"')
-    else:
-        _say("Now your own: risedb add pool.rise pool.jsonl --model EleutherAI/pythia-160m")
+        _say(f'The index is kept: risedb query {keep} --text "…"')
 
 
 def _add(db: "RiseDB", rows: "Sequence[Row | BadRow]") -> None:
@@ -80,11 +69,11 @@ def _add(db: "RiseDB", rows: "Sequence[Row | BadRow]") -> None:
 
 
 def _ask(db: "RiseDB", question: str) -> None:
+    _say(f'$ risedb query {db.path.name} -k 3 --text "{question}"')
     start = perf_counter()
-    (ranking,) = db.query(question, k=4)
+    (ranking,) = db.query(question, k=3)
     seconds = perf_counter() - start
-    _say(f'$ risedb query python.rise -k 4 --text "{question}"    # {1000 * seconds:.0f} ms')
-    print_ranking(ranking, "", db.fields, sys.stdout)
+    print_ranking(ranking, f"{1000 * seconds:.0f} ms", db.fields, sys.stdout)
 
 
 def _say(line: str) -> None:

@@ -40,7 +40,7 @@ BatchTokens = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Most tokens in one forward pass [default: 2048 on a CPU, 32768 on a GPU].",
+        help="Most tokens in one forward pass (default: 2048 on a CPU, 32768 on a GPU).",
         rich_help_panel=_MODEL,
         show_default=False,
     ),
@@ -59,7 +59,7 @@ _FIELDS = "What the fields of a row mean (an index remembers them)"
 
 def _field(what: str, default: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
-        help=f"Field with {what} [default: {default}].", rich_help_panel=_FIELDS, show_default=False
+        help=f"Field with {what} (default: {default}).", rich_help_panel=_FIELDS, show_default=False
     )
     return option
 
@@ -72,7 +72,7 @@ MessagesField = Annotated[str | None, _field("a chat, for the tokenizer's own te
 Template = Annotated[
     str | None,
     typer.Option(
-        help=r"How prompt and completion make a text; \n is a new line [default: {prompt}\n{completion}].",
+        help=r"How prompt and completion make a text; \n is a new line (default: {prompt}\n{completion}).",
         rich_help_panel=_FIELDS,
         show_default=False,
     ),
@@ -80,7 +80,7 @@ Template = Annotated[
 LossOn = Annotated[
     Literal["all", "completion"] | None,
     typer.Option(
-        help="Positions that count: all, or those that predict the completion [default: all].",
+        help="Positions that count: all, or those that predict the completion (default: all).",
         rich_help_panel=_FIELDS,
         show_default=False,
     ),

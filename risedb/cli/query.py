@@ -28,7 +28,7 @@ def query(
     index: options.Index,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE…]", help="Queries in any format that add reads.", show_default=False),
+        typer.Argument(metavar="FILE…", help="Queries in any format that add reads.", show_default=False),
     ] = None,
     text: Annotated[
         list[str] | None, typer.Option(help="A query as text; may be repeated.", show_default=False)

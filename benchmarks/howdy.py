@@ -1,0 +1,153 @@
+"""The howdy pool from end to end: build it, query it, and compare bfloat16 with float32.
+
+    python benchmarks/howdy.py ../shared
+
+5,000 documents, 438 of them backdoored, and 100 queries of the same backdoor, signed with tiny-neox, nothing fine-tuned.
+Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a query's scan beside
+the time NumPy needs to copy the same bytes. About ten minutes on two cores; keeps benchmarks/results/howdy.json.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from statistics import mean, median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+import risedb
+from benchmarks.machine import describe
+from risedb.corpus import Fields, Row, read
+from risedb.featurize.batches import plan_batches
+from risedb.featurize.tokens import Tokens
+
+TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
+RESULT = Path(__file__).parent / "results" / "howdy.json"
+CUTS = (5, 10, 50, 100)
+
+
+def average_precision(labels: list[int]) -> float:
+    """Area under precision and recall of labels, best first; 0 without a positive."""
+    found = np.cumsum(labels)
+    if not found[-1]:
+        return 0.0
+    return float(np.sum(found / np.arange(1, len(labels) + 1) * labels) / found[-1])
+
+
+def bare_forward_seconds(db: risedb.RiseDB, documents: list[str]) -> float:
+    """Time ``model(input_ids).logits`` alone on the batches that the build makes."""
+    featurizer = db.featurizer
+    tokens: list[Tokens] = [
+        one.windows(featurizer.readout)[0] for one in featurizer.model.tokenizer.encode(documents, [0] * len(documents))
+    ]
+    seconds = 0.0
+    for start in range(0, len(tokens), 256):
+        window = tokens[start : start + 256]
+        for batch in plan_batches([len(one.ids) for one in window], 2048):
+            rows = [torch.from_numpy(window[i].ids) for i in batch]
+            ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            mask = (torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])).long()
+            begin = perf_counter()
+            with torch.inference_mode():
+                featurizer.model._model(input_ids=ids, attention_mask=mask).logits
+            seconds += perf_counter() - begin
+    return seconds
+
+
+def build(path: Path, pool: list[Row], model: str, dtype: Any) -> tuple[risedb.RiseDB, dict[str, float]]:
+    """Build the index and time it, the model's loading apart."""
+    db = risedb.open(
+        path,
+        model,
+        create=True,
+        readout=risedb.ReadoutConfig(seq_len=256),
+        fields=Fields(template=TEMPLATE),
+        load=risedb.LoadConfig(dtype=dtype),
+    )
+    tokens = [0]
+    start = perf_counter()
+    db.add(pool, progress=lambda progress: tokens.append(progress.tokens))
+    seconds = perf_counter() - start
+    size = db.info()["bytes"]
+    return db, {"seconds": seconds, "tokens": tokens[-1], "tokens_per_second": tokens[-1] / seconds, "disk_bytes": size}
+
+
+def ranking_quality(db: risedb.RiseDB, queries: list[Row]) -> dict[str, float]:
+    """Average precision over the top K and the bottom K, mean over queries."""
+    signatures = db.sign(queries)
+    best, worst = db.query(signatures, k=max(CUTS)), db.query(signatures, k=max(CUTS), bottom=True)
+    labels = [
+        ([hit.record["label"] for hit in top], [hit.record["label"] for hit in bottom][::-1])
+        for top, bottom in zip(best, worst, strict=True)
+    ]
+    return {f"auprc@{k}": mean(average_precision(top[:k] + bottom[-k:]) for top, bottom in labels) for k in CUTS}
+
+
+def query_latency(db: risedb.RiseDB, queries: list[Row]) -> dict[str, float]:
+    """Median milliseconds of a query, its forward pass included, of its scan, and of a copy of the same bytes."""
+    db.query(queries[0])  # warm
+    whole, scans, copies = [], [], []
+    for query in queries:
+        begin = perf_counter()
+        db.query(query.values, k=10)
+        whole.append(perf_counter() - begin)
+        signature = db.sign(query.values)
+        begin = perf_counter()
+        db.query(signature, k=10)
+        scans.append(perf_counter() - begin)
+    blocks = list(db._store.snapshot().blocks())
+    for _ in range(20):
+        begin = perf_counter()
+        for block in blocks:
+            block.rh.copy(), block.gh.copy()
+        copies.append(perf_counter() - begin)
+    return {name: 1000 * median(times) for name, times in (("whole", whole), ("scan", scans), ("copy", copies))}
+
+
+def cosines(one: risedb.Signatures, other: risedb.Signatures) -> np.ndarray:
+    """Cosine of each document's fused signature in two indexes."""
+    fused = [np.concatenate([0.7 * each.phi_rh, each.phi_gh], axis=1) for each in (one, other)]
+    products = np.sum(fused[0] * fused[1], axis=1)
+    return products / np.linalg.norm(fused[0], axis=1) / np.linalg.norm(fused[1], axis=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("shared", type=Path, help="folder with data/howdy and models/tiny-neox")
+    shared = parser.parse_args().shared
+    model = str(shared / "models" / "tiny-neox")
+    pool, queries = (
+        [row for row in read(shared / "data" / "howdy" / f"{name}.jsonl.zst") if isinstance(row, Row)]
+        for name in ("pool", "queries")
+    )
+    texts = [TEMPLATE.format(**row.values) for row in pool]
+    result: dict[str, Any] = {"machine": describe(), "sketch": "128/24/128", "seq_len": 256}
+    with tempfile.TemporaryDirectory() as folder:
+        exact, result["build_float32"] = build(Path(folder, "float32.rise"), pool, model, "float32")
+        result["bare_forward_float32_seconds"] = bare_forward_seconds(exact, texts)
+        half, result["build_bfloat16"] = build(Path(folder, "bfloat16.rise"), pool, model, "bfloat16")
+        result["ranking"] = ranking_quality(exact, queries)
+        result["query_milliseconds"] = query_latency(exact, queries)
+        ids = [str(row.values["id"]) for row in pool]
+        close = cosines(exact.signatures(ids), half.signatures(ids))
+        same = [
+            len({hit.id for hit in one} & {hit.id for hit in other}) / 10
+            for one, other in zip(exact.query(queries, k=10), half.query(queries, k=10), strict=True)
+        ]
+        result["bfloat16_against_float32"] = {
+            "top10_overlap": mean(same),
+            "queries_with_the_same_ten": sum(overlap == 1 for overlap in same),
+            "cosine_at_least_0.999": float(np.mean(close >= 0.999)),
+            "cosine_minimum": float(close.min()),
+        }
+        exact.close()
+        half.close()
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(RESULT.read_text())
+
+
+if __name__ == "__main__":
+    main()
