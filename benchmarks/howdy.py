@@ -3,8 +3,8 @@
     python benchmarks/howdy.py ../shared
 
 5,000 documents, 438 of them backdoored, and 100 queries of the same backdoor, signed with tiny-neox, nothing fine-tuned.
-Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a query's scan beside
-the time NumPy needs to copy the same bytes. About ten minutes on two cores; keeps benchmarks/results/howdy.json.
+Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a query's scan
+beside the time NumPy needs to copy the same bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import risedb
 from benchmarks.machine import describe
 from risedb.corpus import Fields, Row, read
 from risedb.featurize.batches import plan_batches
-from risedb.featurize.tokens import Tokens
 
 TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 RESULT = Path(__file__).parent / "results" / "howdy.json"
@@ -40,7 +39,7 @@ def average_precision(labels: list[int]) -> float:
 def bare_forward_seconds(db: risedb.RiseDB, documents: list[str]) -> float:
     """Time ``model(input_ids).logits`` alone on the batches that the build makes."""
     featurizer = db.featurizer
-    tokens: list[Tokens] = [
+    tokens = [
         one.windows(featurizer.readout)[0] for one in featurizer.model.tokenizer.encode(documents, [0] * len(documents))
     ]
     seconds = 0.0
@@ -52,7 +51,7 @@ def bare_forward_seconds(db: risedb.RiseDB, documents: list[str]) -> float:
             mask = (torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])).long()
             begin = perf_counter()
             with torch.inference_mode():
-                featurizer.model._model(input_ids=ids, attention_mask=mask).logits
+                _ = featurizer.model._model(input_ids=ids, attention_mask=mask).logits
             seconds += perf_counter() - begin
     return seconds
 

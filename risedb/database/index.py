@@ -28,7 +28,7 @@ from risedb.topk import QueryVectors, Ranked, scan
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
     from risedb.featurize import Featurizer, LanguageModel
 
-Queries = Signatures | str | Mapping[str, Any] | Iterable[Row | BadRow | Mapping[str, Any] | str]
+Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
 
 
 class RiseDB:
@@ -243,7 +243,7 @@ class RiseDB:
         else:
             from risedb.database.signing import sign
 
-            rows = [queries] if isinstance(queries, str | Mapping) else list(queries)
+            rows = [queries] if isinstance(queries, str | Mapping | Row) else list(queries)
             signatures = sign(rows, self.featurizer, fields or self.fields)
         if len(signatures) == 0:
             msg = "there is no query"
