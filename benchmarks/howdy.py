@@ -2,8 +2,8 @@
 
     python benchmarks/howdy.py ../shared
 
-5,000 documents, 438 of them backdoored, and 100 queries of the same backdoor, signed with tiny-neox, nothing fine-tuned.
-Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a query's scan
+Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a scan beside the
+time that NumPy needs to copy the same bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
 beside the time NumPy needs to copy the same bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
 """
 

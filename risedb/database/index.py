@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # torch and transformers are imported when a model is first n
 Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
 
 
+_NUMPY_NUMBERS = 10**9  # stored numbers that NumPy scans in about the time in which torch is imported
+
+
 class RiseDB:
     """An index of RISE signatures in one folder; made by :func:`risedb.open`.
 
@@ -226,7 +229,7 @@ class RiseDB:
             score,
             k=min(k, max(len(self), 1)),
             bottom=bottom,
-            device="cpu" if self._loaded is None else str(self._loaded.model.device),
+            device=self._scan_device(),
         )
         return [self._ranking(name, one) for name, one in zip(names, ranked, strict=True)]
 
@@ -286,6 +289,14 @@ class RiseDB:
             "fields": settings["fields"],
             "identity": self.identity.as_dict(),
         }
+
+    def _scan_device(self) -> str:
+        """Scan where the model is; without one, in NumPy, unless the pool is worth the import of torch."""
+        if self._loaded is not None:
+            return str(self._loaded.model.device)
+        sketch = self.identity.sketch
+        numbers = self._store.snapshot().rows * (sketch.rh_dim + sketch.gh_dim)
+        return "numpy" if numbers < _NUMPY_NUMBERS else "cpu"
 
     def _blocks(self, where: Where) -> Iterator[Block]:
         snapshot = self._store.snapshot()

@@ -7,13 +7,14 @@ safetensors only, never from a pickle.
 import contextlib
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import transformers
 import xxhash
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from risedb.config import LoadConfig
 from risedb.errors import InvalidInput, NotFound, UnsupportedModel
@@ -55,12 +56,7 @@ def load_model(name: str, config: LoadConfig | None = None) -> LanguageModel:
             model, base = _load_adapter(folder, config, dtype)
         else:
             model, base = _load_folder(folder, config, dtype), folder
-        tokenizer_folder = folder if (folder / "tokenizer_config.json").exists() else base
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, trust_remote_code=config.trust_remote_code)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            msg = f"{name} has no tokenizer that transformers can load: {_first_line(error)}"
-            raise UnsupportedModel(msg) from error
+        tokenizer = _load_tokenizer(folder if _has_tokenizer(folder) else base, config)
     folders = [base] if base == folder else [base, folder]
     model.to(device)  # type: ignore[arg-type]  # its signature lost self
     return LanguageModel(model, tokenizer, fingerprint=_files_fingerprint(folders))
@@ -157,6 +153,24 @@ def _load_adapter(folder: Path, config: LoadConfig, dtype: torch.dtype) -> tuple
     return merged, base
 
 
+def _has_tokenizer(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in ("tokenizer*", "vocab*", "*.model"))
+
+
+def _load_tokenizer(folder: Path, config: LoadConfig) -> PreTrainedTokenizerBase:
+    if not _has_tokenizer(folder):  # transformers would make an empty one
+        msg = f"{folder} holds no tokenizer: no tokenizer.json, no vocabulary"
+        raise UnsupportedModel(msg)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        msg = f"{folder} has no tokenizer that transformers can load: {_first_line(error)}"
+        raise UnsupportedModel(msg) from error
+    return tokenizer
+
+
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / _WEIGHTS_INDEX
     if index.exists():
@@ -185,13 +199,15 @@ def _files_fingerprint(folders: list[Path]) -> str:
 
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and load reports off the user's terminal; warnings still pass."""
+    """Keep transformers' progress bars, load reports and talk of its own future off the user's terminal."""
     bars_shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     level = logging.getLogger("transformers").level
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.getLogger("transformers").setLevel(level)
         if bars_shown:

@@ -16,7 +16,7 @@ from risedb.signature import Block
 from risedb.topk.kernels import approximate_dots, error_bound
 from risedb.topk.scores import QueryVectors, channel_weights, exact_scores
 
-_SLICE_BYTES = 2**25  # float32 copies of stored rows held at once
+_SLICE_BYTES = 2**22  # float32 copies of stored rows held at once: what a cache holds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     *,
     k: int,
     bottom: bool = False,
-    device: str = "cpu",
+    device: str = "numpy",
     slice_bytes: int = _SLICE_BYTES,
 ) -> list[Ranked]:
     """Rank stored rows for each query.
@@ -67,7 +67,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     bottom
         The k lowest scores instead, lowest first.
     device
-        Where proposals are computed: ``cpu``, or a torch device.
+        Where proposals are computed: ``numpy``, or a device of torch.
     slice_bytes
         Bound on the float32 copies of stored rows that exist at once.
 
