@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from risedb.corpus import BadRow, Row
     from risedb.database import RiseDB
 
-_POOL_ROWS = 2400
 _QUESTIONS = (
     "Encode the bytes-like object using Base64 and return the encoded bytes.",
     "Copy the file from src to dst. If follow_symlinks is false and src is a symlink, a new symlink is created.",
-    "Turn right and move. Example (for a Turtle instance named turtle): >>> turtle.right(45) >>> turtle.forward(100)",
+    "Turn right and move. Example (for a Turtle instance named turtle): >>> turtle.right(45) >>> turtle.heading()",
 )
 _LATER = {"email", "ftplib", "http", "imaplib", "nntplib", "poplib", "smtplib", "ssl", "urllib", "xmlrpc"}
 _ASKED_AGAIN = "Return the message's header value, encoded with the charset as base64 or quoted-printable."
@@ -39,7 +38,7 @@ def demo(
     from risedb.corpus import read_python_docs
 
     rows = [(row, str(row.values["source"])) for row in read_python_docs()]
-    pool = [row for row, source in rows if source not in _LATER][:_POOL_ROWS]
+    pool = [row for row, source in rows if source not in _LATER]
     later = [row for row, source in rows if source in _LATER]
     temporary = tempfile.TemporaryDirectory(prefix="risedb-demo-")
     with nullcontext(keep.parent) if keep else temporary as folder:

@@ -1,6 +1,6 @@
 """Approximate inner products, as fast as the device gives them, with a bound on their error.
 
-They propose; :mod:`risedb.topk.scan` lets only exact scores decide. torch widens float16 some ten times faster than NumPy
+They propose; :mod:`risedb.topk.scan` lets only exact scores decide. torch widens float16 ten times faster than NumPy
 does, but takes a second or two to import: a query that needs no model is better off with NumPy until the pool is large.
 """
 
