@@ -129,7 +129,7 @@ class Catalog:
     """
 
     _shared: dict[Path, "_Environment"] = {}  # noqa: RUF012  LMDB allows one a process
-    _registry = threading.RLock()
+    _registry = threading.Condition(threading.RLock())
 
     def __init__(self, folder: Path) -> None:
         self._path = folder.resolve()
@@ -162,14 +162,20 @@ class Catalog:
             try:
                 transaction = environment.begin()
             except lmdb.MapResizedError:  # another process let the file grow beyond this map
-                environment.set_mapsize(0)
+                self._resize(environment, 0)
                 transaction = environment.begin()
+            mine = self._mine
+            mine.transactions += 1
         try:
             with transaction:
                 yield Transaction(transaction, self._mine.databases)
         except lmdb.Error as error:
             msg = f"LMDB cannot read {self._path}: {error}. Run risedb verify"
             raise Corrupt(msg) from error
+        finally:
+            with self._registry:
+                mine.transactions -= 1
+                self._registry.notify_all()
 
     @contextlib.contextmanager
     def write(self, payload_bytes: int = 0) -> Iterator[Transaction]:
@@ -199,7 +205,12 @@ class Catalog:
             while 2 * (used + 4 * payload_bytes) > size:
                 size *= 2
             if size != info["map_size"]:
-                environment.set_mapsize(size)
+                self._resize(environment, size)
+
+    def _resize(self, environment: Any, size: int) -> None:
+        """Map anew, which LMDB allows only while this process has no transaction; 0 takes the file's own size."""
+        self._registry.wait_for(lambda: self._mine.transactions == 0)
+        environment.set_mapsize(size)
 
     def _environment(self) -> Any:
         if self._mine.process != os.getpid():
@@ -214,6 +225,7 @@ class _Environment:
         check_size(path)
         self.process = os.getpid()
         self.users = 0
+        self.transactions = 0
         writable = os.access(path, os.W_OK)
         try:
             with disk_errors(path):

@@ -1,17 +1,36 @@
 """The rows of an index as of one commit: its segments, its tail, its tombstones."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risedb.errors import NotFound
+from risedb.errors import Corrupt, NotFound
 from risedb.signature import Block, Signatures
 from risedb.storage.catalog import Transaction
 from risedb.storage.rows import StoredRows
 from risedb.storage.segment import Segment
+
+_SEGMENT_NAME = re.compile(r"\d{6,}-[0-9a-f]{12}")
+
+
+def segment_names(transaction: Transaction) -> list[str]:
+    """Return the folders of the committed segments, oldest first.
+
+    Raises
+    ------
+    Corrupt
+        If one is no segment's name: nothing outside the index is ever opened.
+    """
+    names = [json.loads(value)["name"] for _, value in transaction.items("segments")]
+    for name in names:
+        if not _SEGMENT_NAME.fullmatch(name):
+            msg = f"the catalog names a segment {name!r}, which no writer did"
+            raise Corrupt(msg)
+    return names
 
 
 class Snapshot:
@@ -43,7 +62,7 @@ class Snapshot:
     def __init__(self, path: Path, transaction: Transaction, dtype: str, previous: "Snapshot | None" = None) -> None:
         self.version = self.version_of(transaction)
         open_already = {segment.folder: segment for segment in previous.segments} if previous else {}
-        folders = [path / "segments" / json.loads(value)["name"] for _, value in transaction.items("segments")]
+        folders = [path / "segments" / name for name in segment_names(transaction)]
         self.segments: list[Segment] = [open_already.get(folder) or Segment(folder) for folder in folders]
         self._tail = [StoredRows.unpack(block, dtype) for _, block in transaction.items("tail")]
         self.tail_rows = sum(map(len, self._tail))

@@ -27,7 +27,7 @@ from risedb.storage.lock import WriterLock
 from risedb.storage.records import pack_record, unpack_record
 from risedb.storage.rows import StoredRows
 from risedb.storage.segment import FORMAT_VERSION, Segment, write_segment
-from risedb.storage.snapshot import Snapshot
+from risedb.storage.snapshot import Snapshot, segment_names
 
 _FORMAT = "FORMAT"
 
@@ -75,14 +75,17 @@ class Store:
         self._catalog = Catalog(path / "catalog")
         self._lock: WriterLock | None = None
         self._snapshot: Snapshot | None = None
-        with self._catalog.read() as transaction:
-            identity = transaction.json("meta", b"identity")
-            config = transaction.json("meta", b"store")
-        if identity is None or config is None:
-            msg = f"the catalog of {path} holds no identity. Run risedb verify"
-            raise Corrupt(msg)
-        self.identity = Identity.from_dict(identity)
-        self.config = StoreConfig(**config)
+        try:
+            with self._catalog.read() as transaction:
+                self.identity = Identity.from_dict(transaction.json("meta", b"identity"))
+                self.config = StoreConfig(**transaction.json("meta", b"store"))
+        except (InvalidInput, TypeError) as error:
+            self._catalog.close()
+            msg = f"the catalog of {path} holds no identity: {error}. Run risedb verify"
+            raise Corrupt(msg) from error
+        except Corrupt:
+            self._catalog.close()
+            raise
 
     @classmethod
     def create(cls, path: Path, identity: Identity, settings: Mapping[str, Any], config: StoreConfig) -> Self:
@@ -267,7 +270,7 @@ class Store:
     def _remove_uncommitted(self) -> None:
         """Remove segments and staging folders that no commit names: a writer died before its commit."""
         with self._catalog.read() as transaction:
-            named = {about["name"] for about in _segments(transaction)}
+            named = set(segment_names(transaction))
         leftovers = [*(self.path / "staging").iterdir()]
         leftovers += [folder for folder in (self.path / "segments").iterdir() if folder.name not in named]
         for folder in leftovers:
@@ -309,10 +312,6 @@ def _name_segment(transaction: Transaction, name: str, segment: Segment) -> None
     transaction.put("meta", b"tail_bytes", number_key(0))
     about = {"name": name, "rows": segment.rows, "bytes": segment.nbytes}
     transaction.put_json("segments", number_key(transaction.count("segments")), about)
-
-
-def _segments(transaction: Transaction) -> list[dict[str, Any]]:
-    return [json.loads(value) for _, value in transaction.items("segments")]
 
 
 def _record(transaction: Transaction, sequence: int) -> tuple[str, dict[str, Any]]:

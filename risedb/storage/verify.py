@@ -1,6 +1,5 @@
 """Whether an index is what was committed: findings, not exceptions, so that all damage is named at once."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from risedb.storage.checksum import crc32c
 from risedb.storage.records import unpack_record
 from risedb.storage.rows import StoredRows
 from risedb.storage.segment import Segment
+from risedb.storage.snapshot import segment_names
 from risedb.storage.store import Store
 
 
@@ -67,7 +67,7 @@ def _findings(path: Path, dtype: str, *, full: bool) -> Iterator[Finding]:
                     sound = False
                     yield finding
             segments = []
-            for name in _segment_names(transaction):
+            for name in segment_names(transaction):
                 findings = list(_segment(path / "segments" / name, full=full))
                 yield from findings
                 sound = sound and not findings
@@ -76,10 +76,6 @@ def _findings(path: Path, dtype: str, *, full: bool) -> Iterator[Finding]:
                 yield from _rows(transaction, segments, dtype)
     finally:
         catalog.close()
-
-
-def _segment_names(transaction: Transaction) -> list[str]:
-    return [json.loads(value)["name"] for _, value in transaction.items("segments")]
 
 
 def _values(transaction: Transaction) -> Iterator[Finding]:
@@ -100,7 +96,9 @@ def _segment(folder: Path, *, full: bool) -> Iterator[Finding]:
         return
     for name, about in files.items():
         file = folder / name
-        if not file.is_file():
+        if not file.resolve().is_relative_to(folder.resolve()):
+            yield Finding(str(folder), f"its summary names a file outside it, {name!r}")
+        elif not file.is_file():
             yield Finding(str(file), "the file is missing")
         elif file.stat().st_size != about["bytes"]:
             yield Finding(str(file), f"{file.stat().st_size} bytes where {about['bytes']} were written")

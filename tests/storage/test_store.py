@@ -465,3 +465,37 @@ def test_environment_is_shared_and_closed_with_its_last_handle(store, path):
     with second.read() as transaction:
         assert transaction.count("meta") > 0
     second.close()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc", "000000-0123456789ab/../../x", ""])
+def test_a_catalog_that_names_a_folder_outside_is_refused(store, path, name):
+    store.append(new_rows(["a"]))
+    store.seal()
+    with store._catalog.write() as transaction:
+        transaction.put_json("segments", (0).to_bytes(8), {"name": name, "rows": 1, "bytes": 1})
+    with pytest.raises(Corrupt, match="which no writer did"):
+        store.snapshot()
+
+
+def test_a_summary_that_names_a_file_outside_is_a_finding(store, path):
+    store.append(new_rows(["a"]))
+    store.seal()
+    summary = segment_folders(path)[0] / "segment.json"
+    about = json.loads(summary.read_text())
+    summary.write_text(json.dumps({**about, "files": {"../../FORMAT": {"bytes": 1, "crc32c": 0}}}))
+    assert any("outside" in finding.problem for finding in verify(path))
+
+
+def test_map_grows_only_when_this_process_reads_nothing(path, monkeypatch):
+    monkeypatch.setattr("risedb.storage.catalog._MAP_BYTES", 2**20)
+    store = new_store(path)
+    store.lock()
+    reader = Catalog(path / "catalog")
+    with ThreadPoolExecutor(1) as writer:
+        with reader.read() as transaction:
+            adding = writer.submit(store.append, new_rows([f"d{i}" for i in range(20_000)]))
+            assert transaction.count("ids") == 0  # the map under this transaction stays where it is
+        adding.result()
+    assert store.snapshot().rows == 20_000
+    reader.close()
+    store.close()
