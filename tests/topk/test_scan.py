@@ -12,7 +12,7 @@ from risedb.config import ScoreConfig
 from risedb.signature import Block, Signatures
 from risedb.topk import QueryVectors, scan
 from risedb.topk.kernels import approximate_dots, error_bound
-from risedb.topk.scores import channel_weights
+from risedb.topk.scores import channel_weights, exact_scores
 from tests import oracle
 
 DIMS = (6, 10)
@@ -109,6 +109,28 @@ def test_equal_rows_get_equal_scores_and_stand_in_order_of_insertion():
     (ranked,) = scan([pool], query, ScoreConfig(), k=1003, slice_bytes=3000)
     assert len(set(ranked.scores.tolist())) == 1
     np.testing.assert_array_equal(ranked.sequence, pool.sequence)
+
+
+def halving_sum(products):
+    """Sum Python floats in the order that makes scores the same bits everywhere."""
+    while len(products) > 1:
+        half = (len(products) + 1) // 2
+        products = [a + b for a, b in itertools.zip_longest(products[:half], products[half:], fillvalue=0.0)]
+    return products[0]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 224, 3072])
+def test_exact_score_has_the_bits_of_plain_float_arithmetic_in_a_fixed_order(width):
+    rng = np.random.default_rng(width)
+    rh, gh = (rng.normal(size=(5, dim)).astype(np.float16) for dim in (width, 6))
+    query = QueryVectors(rng.normal(size=(1, width)), rng.normal(size=(1, 6)))
+    weights = rng.random((5, 2))
+    for row, score in enumerate(exact_scores(rh, gh, weights, query).tolist()):
+        dots = [
+            halving_sum([float(a) * float(b) for a, b in zip(stored[row], q[0], strict=True)])
+            for stored, q in ((rh, query.rh), (gh, query.gh))
+        ]
+        assert score == float(weights[row, 0]) * dots[0] + float(weights[row, 1]) * dots[1]
 
 
 @pytest.mark.parametrize("normalize", [True, False])
