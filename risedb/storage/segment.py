@@ -4,6 +4,7 @@ A chunk is its elements little-endian and a crc32c, so a mapped chunk is an arra
 same folder, and both notice a flipped bit. Each chunk is checked when this process first touches it.
 """
 
+import itertools
 import json
 import math
 import threading
@@ -138,11 +139,13 @@ class Segment:
         If segment.json is missing or damaged; when rows are read, if a chunk is.
     """
 
-    _maps: OrderedDict[Path, NDArray[np.uint8]] = OrderedDict()  # noqa: RUF012  one bound for the whole process
+    _maps: OrderedDict[tuple[int, str], NDArray[np.uint8]] = OrderedDict()  # noqa: RUF012  one bound for the whole process
     _maps_lock = threading.Lock()
+    _numbers = itertools.count()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._number = next(self._numbers)  # not the path, at which another index may come to lie
         summary = self.read_summary(folder)
         self.rows: int = summary["rows"]
         self.files: dict[str, dict[str, int]] = summary["files"]
@@ -151,7 +154,7 @@ class Segment:
             name: _Layout(tuple(array["shape"]), array["dtype"], array["chunk_rows"])
             for name, array in summary["arrays"].items()
         }
-        self._checked: set[Path] = set()
+        self._checked: set[str] = set()
 
     @staticmethod
     def read_summary(folder: Path) -> dict[str, Any]:
@@ -204,25 +207,25 @@ class Segment:
     def _chunk(self, name: str, i: int) -> NDArray[Any]:
         """Map one chunk: (rows of it, …), without zarr's padding of the last one."""
         layout = self._layouts[name]
-        path = self.folder / layout.files(name)[i]
-        data = self._map(path, layout.chunk_bytes)
+        data = self._map(layout.files(name)[i], layout.chunk_bytes)
         rows = min(layout.chunk_rows, layout.shape[0] - i * layout.chunk_rows)
         array = np.frombuffer(data, layout.dtype, layout.chunk_bytes // np.dtype(layout.dtype).itemsize)
         return array.reshape(layout.chunk_rows, *layout.shape[1:])[:rows]
 
-    def _map(self, path: Path, size: int) -> NDArray[np.uint8]:
+    def _map(self, name: str, size: int) -> NDArray[np.uint8]:
+        """Map a file of the segment, from a cache that bounds how many are open; check it at first touch."""
         with self._maps_lock:
-            data = self._maps.pop(path, None)
+            data = self._maps.pop((self._number, name), None)
             if data is None:
-                data = _mapped(path, size + 4)
-            self._maps[path] = data
+                data = _mapped(self.folder / name, size + 4)
+            self._maps[self._number, name] = data
             if len(self._maps) > _OPEN_MAPS:
                 self._maps.popitem(last=False)  # unmapped when the last array over it goes
-        if path not in self._checked:
+        if name not in self._checked:
             if crc32c(data[:-4]) != int.from_bytes(data[-4:].tobytes(), "little"):
-                msg = f"{path} is damaged: its checksum does not fit. Run risedb verify"
+                msg = f"{self.folder / name} is damaged: its checksum does not fit. Run risedb verify"
                 raise Corrupt(msg)
-            self._checked.add(path)
+            self._checked.add(name)
         return data
 
 

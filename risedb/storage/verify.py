@@ -61,19 +61,17 @@ def _findings(path: Path, dtype: str, *, full: bool) -> Iterator[Finding]:
     catalog = Catalog(path / "catalog")
     try:
         with catalog.read() as transaction:
-            sound = True
-            if full:
-                for finding in _values(transaction):
-                    sound = False
-                    yield finding
-            segments = []
-            for name in segment_names(transaction):
-                findings = list(_segment(path / "segments" / name, full=full))
-                yield from findings
-                sound = sound and not findings
-                segments.append(path / "segments" / name)
-            if sound and full:  # else what follows would only repeat it
-                yield from _rows(transaction, segments, dtype)
+            found = list(_values(transaction)) if full else []
+            try:
+                folders = [path / "segments" / name for name in segment_names(transaction)]
+            except Corrupt as error:
+                folders = []
+                found += [] if found else [Finding("catalog/segments", str(error))]
+            for folder in folders:
+                found += _segment(folder, full=full)
+            yield from found
+            if full and not found:  # else what follows would only repeat it
+                yield from _rows(transaction, folders, dtype)
     finally:
         catalog.close()
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
+import lmdb
 import numpy as np
 import pytest
 import zarr
@@ -361,6 +362,7 @@ def every_file(path):
 def read_everything(path):
     store = Store(path)
     try:
+        store.lookup([f"d{i}" for i in range(30)] + ["tail"])
         return contents(store)
     finally:
         store.close()
@@ -389,6 +391,41 @@ def test_a_flipped_bit_anywhere_is_named_and_never_returned(tmp_path):
             told += verify(copy, full=True)
             assert told, f"a flip in {target} was not noticed"
         shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("database", ["records", "ids", "tail", "segments", "tombstones"])
+def test_a_flipped_bit_in_any_value_of_the_catalog_is_named(tmp_path, database):
+    path = filled(tmp_path / "pool.rise")
+    environment = lmdb.open(str(path / "catalog"), readonly=True, max_dbs=7)
+    with environment.begin() as transaction:
+        inner = environment.open_db(database.encode(), transaction, create=False)
+        key, value = next(iter(transaction.cursor(inner)))
+    environment.close()
+    file = path / "catalog" / "data.mdb"
+    data = file.read_bytes()
+    assert value in data
+    flipped = bytes([value[0] ^ 16]) + value[1:]
+    file.write_bytes(data.replace(value, flipped))
+    assert any(finding.place == f"catalog/{database}/{key!r}" for finding in verify(path, full=True))
+    if database != "tombstones":  # whose keys alone are read
+        with pytest.raises(Corrupt, match="checksum"):
+            read_everything(path)
+
+
+def test_an_index_that_was_restored_at_the_same_path_is_read_anew(tmp_path):
+    path, other = filled(tmp_path / "pool.rise"), tmp_path / "other.rise"
+    shutil.copytree(path, other)
+    truth = read_everything(path)
+    shutil.rmtree(path)
+    store = new_store(path)
+    store.lock()
+    store.append(new_rows(["x"]))
+    store.seal()
+    store.close()
+    assert read_everything(path)[1] == ["x"]
+    shutil.rmtree(path)
+    shutil.copytree(other, path)
+    assert read_everything(path) == truth
 
 
 def test_flipped_bits_in_the_catalog_are_named_and_never_returned(tmp_path):
