@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import lmdb
 import numpy as np
@@ -166,6 +167,28 @@ def test_any_id_works_whatever_its_length(store, name):
     assert len(id_key(name)) <= 511
     assert store.records([0])[0][0] == name
     assert store.snapshot().signature(name, 0).ids == (name,)
+
+
+def test_every_file_is_synced_before_its_segment_is_renamed_and_the_names_before_the_commit(store, path, monkeypatch):
+    store.append(new_rows([f"d{i}" for i in range(20)]))
+    events = []
+    fsync, rename, write = os.fsync, Path.rename, Catalog.write
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (events.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), fsync(fd))[1]
+    )
+    monkeypatch.setattr(Path, "rename", lambda self, to: (events.append(("rename", str(self))), rename(self, to))[1])
+    monkeypatch.setattr(Catalog, "write", lambda self, *size: (events.append(("commit", "")), write(self, *size))[1])
+    store.seal()
+    (folder,) = segment_folders(path)
+    renamed = next(i for i, (what, _) in enumerate(events) if what == "rename")
+    committed = events.index(("commit", ""))
+    assert renamed < committed
+    staged = path / "staging" / folder.name
+    before = {where for what, where in events[:renamed] if what == "sync"}
+    inside = [staged, *(staged / file.relative_to(folder) for file in folder.rglob("*"))]
+    assert {str(one) for one in inside} <= before
+    between = {where for what, where in events[renamed:committed] if what == "sync"}
+    assert {str(path / "segments"), str(path / "staging")} <= between
 
 
 def test_a_snapshot_stays_as_it_is_while_others_write(store):
