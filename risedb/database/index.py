@@ -1,7 +1,6 @@
 """RiseDB: one index, its model, and what one does with them. Composes corpus, featurize, storage and topk."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,15 +11,13 @@ import numpy as np
 from risedb.config import (
     Identity,
     LoadConfig,
-    ReadoutConfig,
     ScoreConfig,
-    SketchConfig,
-    StoreConfig,
 )
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
+from risedb.database.remembered import load_remembered, require_same
 from risedb.database.where import Where
-from risedb.errors import IdentityMismatch, InvalidInput, NotFound
+from risedb.errors import InvalidInput, NotFound
 from risedb.signature import Block, Signatures
 from risedb.storage import Finding, Store, verify
 from risedb.topk import QueryVectors, Ranked, scan
@@ -104,14 +101,14 @@ class RiseDB:
         if self._loaded is None:
             from risedb.featurize import Featurizer
 
-            model = _loaded_model(self._model, self._load, self._store.settings)
+            model = load_remembered(self._model, self._load, self._store.settings)
             featurizer = Featurizer(
                 model,
                 self.identity.readout,
                 self.identity.sketch,
                 batch_tokens=self._batch_tokens,
             )
-            _require_same(self.identity, featurizer.identity, self.path)
+            require_same(self.identity, featurizer.identity, self.path)
             self._loaded = featurizer
         return self._loaded
 
@@ -316,118 +313,3 @@ class RiseDB:
         pairs = zip(records, ranked.scores.tolist(), strict=True)
         hits = (Hit(rank, document, score, record) for rank, ((document, record), score) in enumerate(pairs, 1))
         return Ranking(name, tuple(hits))
-
-
-def open_index(  # noqa: PLR0913  the choices of a new index
-    path: str | os.PathLike[str],
-    model: "str | LanguageModel | None" = None,
-    *,
-    create: bool = False,
-    readout: ReadoutConfig | None = None,
-    sketch: SketchConfig | None = None,
-    store: StoreConfig | None = None,
-    fields: Fields | None = None,
-    load: LoadConfig | None = None,
-    batch_tokens: int | None = None,
-) -> RiseDB:
-    """Open an index, or make one.
-
-    Parameters
-    ----------
-    path
-        The index's folder.
-    model
-        ``demo``, a folder, a hub id, or a loaded model. An index remembers its model; give it again only if it lies
-        somewhere else now.
-    create
-        Make the index if there is none; then `model` is needed.
-    readout, sketch
-        The numbers of a new index; for an existing one they must be its own.
-    store, fields
-        Layout on disk of a new index, and what the fields of its rows mean.
-    load
-        Precision, device and the like.
-    batch_tokens
-        Most tokens in one forward pass.
-
-    Raises
-    ------
-    NotFound
-        If there is no index, and `create` is not set.
-    InvalidInput
-        If the folder is not an index, or a new one lacks its model.
-    IdentityMismatch
-        If `readout` or `sketch` are not the index's.
-    UnsupportedFormat, Corrupt
-        If the folder is an index that cannot be read.
-
-    Examples
-    --------
-    >>> import risedb
-    >>> risedb.open("nowhere.rise")
-    Traceback (most recent call last):
-    ...
-    risedb.errors.NotFound: there is no index at nowhere.rise
-    """
-    path = Path(path)
-    if create and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
-        if model is None:
-            msg = f"{path} does not exist yet; a new index needs a model, by name, folder or hub id"
-            raise InvalidInput(msg)
-        from risedb.featurize import Featurizer
-
-        featurizer = Featurizer(
-            _loaded_model(model, load, {}),
-            readout or ReadoutConfig(),
-            sketch or SketchConfig(),
-            batch_tokens=batch_tokens,
-        )
-        settings = {
-            "model": _lasting_name(model),
-            "revision": load.revision if load else None,
-            "fields": dataclasses.asdict(fields or Fields()),
-        }
-        created = Store.create(path, featurizer.identity, settings, store or StoreConfig())
-        return RiseDB(created, model=featurizer.model, load=load, batch_tokens=batch_tokens)
-    index = RiseDB(Store(path), model=model, load=load, batch_tokens=batch_tokens)
-    identity = index.identity
-    asked = dataclasses.replace(identity, readout=readout or identity.readout, sketch=sketch or identity.sketch)
-    _require_same(identity, asked, path)
-    return index
-
-
-def _loaded_model(
-    model: "str | LanguageModel | None", load: LoadConfig | None, settings: Mapping[str, Any]
-) -> "LanguageModel":
-    """Load what was asked for, or else what the index remembers."""
-    from risedb.featurize import LanguageModel, load_model
-
-    if isinstance(model, LanguageModel):
-        return model
-    load = load or LoadConfig()
-    if model is not None:
-        return load_model(model, load)
-    if settings["model"] is None:
-        msg = "this index was built with a model object; give the model with model="
-        raise InvalidInput(msg)
-    if load.revision is None:
-        load = dataclasses.replace(load, revision=settings["revision"])
-    try:
-        return load_model(settings["model"], load)
-    except NotFound as error:
-        msg = f"the index's model cannot be found: {error}. Say where it lies now with --model"
-        raise NotFound(msg) from error
-
-
-def _lasting_name(model: "str | LanguageModel") -> str | None:
-    """Return the name under which the model is found again: a folder's absolute path, or the name itself."""
-    if not isinstance(model, str):
-        return None
-    folder = Path(model).expanduser()
-    return str(folder.resolve()) if model != "demo" and folder.is_dir() else model
-
-
-def _require_same(identity: Identity, asked: Identity, path: Path) -> None:
-    if differences := identity.differences(asked):
-        msg = f"{path} was built with other numbers: {'; '.join(differences)}"
-        raise IdentityMismatch(msg)

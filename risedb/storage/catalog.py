@@ -18,7 +18,7 @@ from typing import Any
 import lmdb
 import xxhash
 
-from risedb.errors import Corrupt
+from risedb.errors import Corrupt, InvalidInput
 from risedb.storage.checksum import seal, unseal
 from risedb.storage.vfs import disk_errors
 
@@ -133,6 +133,7 @@ class Catalog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder.resolve()
+        self._closed = False
         self._attach()
 
     def _attach(self) -> None:
@@ -149,6 +150,9 @@ class Catalog:
     def close(self) -> None:
         """Let go of the environment; the last handle closes it."""
         with self._registry:
+            if self._closed:
+                return
+            self._closed = True
             self._mine.users -= 1
             if self._mine.users == 0 and self._mine is self._shared.get(self._path):
                 del self._shared[self._path]
@@ -213,6 +217,9 @@ class Catalog:
         environment.set_mapsize(size)
 
     def _environment(self) -> Any:
+        if self._closed:
+            msg = f"{self._path.parent} was closed; open it again"
+            raise InvalidInput(msg)
         if self._mine.process != os.getpid():
             self._attach()
         return self._mine.environment

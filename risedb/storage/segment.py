@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from risedb.errors import Corrupt
 from risedb.storage import vfs
 from risedb.storage.checksum import crc32c
+from risedb.storage.format import FORMAT_VERSION
 from risedb.storage.rows import StoredRows
 
-FORMAT_VERSION = 0
 _SUMMARY = "segment.json"
 _OPEN_MAPS = 64  # each keeps a file descriptor
 

@@ -5,31 +5,27 @@ Rows are appended in commits. Small commits collect in the catalog's tail; when 
 takes away the tail it replaces, so a reader sees either, never both or neither.
 """
 
-import json
+import contextlib
+import errno
 import shutil
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-import lmdb
-
 from risedb.config import Identity, StoreConfig
-from risedb.errors import AlreadyExists, Corrupt, InvalidInput, NotFound, UnsupportedFormat
+from risedb.errors import AlreadyExists, Corrupt, DiskFailure, InvalidInput
 from risedb.signature import Signatures
 from risedb.storage import vfs
 from risedb.storage.catalog import Catalog, Entry, Transaction, number_key
+from risedb.storage.format import check_format, write_format
 from risedb.storage.lock import WriterLock
 from risedb.storage.records import pack_record, unpack_record
 from risedb.storage.rows import StoredRows
-from risedb.storage.segment import FORMAT_VERSION, Segment, write_segment
+from risedb.storage.segment import Segment, write_segment
 from risedb.storage.snapshot import Snapshot, segment_names
-
-_FORMAT = "FORMAT"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +67,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _check_format(path)
+        check_format(path)
         self._catalog = Catalog(path / "catalog")
         self._lock: WriterLock | None = None
         self._snapshot: Snapshot | None = None
@@ -114,22 +110,18 @@ class Store:
         try:
             for folder in ("catalog", "segments", "staging"):
                 vfs.make_folder(new / folder)
-            catalog = Catalog(new / "catalog")
-            with catalog.write() as transaction:
+            with contextlib.closing(Catalog(new / "catalog")) as catalog, catalog.write() as transaction:
                 transaction.put_json("meta", b"identity", identity.as_dict())
                 transaction.put_json("meta", b"settings", settings)
                 transaction.put_json("meta", b"store", asdict(config))
-            catalog.close()
-            about = {
-                "format": "risedb",
-                "version": FORMAT_VERSION,
-                "writer": metadata.version("risedb"),
-                "byte_order": sys.byteorder,
-                "lmdb": ".".join(map(str, lmdb.version())),
-            }
-            vfs.write_file(new / _FORMAT, json.dumps(about).encode() + b"\n")
+            write_format(new)
             vfs.sync_tree(new)
             vfs.rename(new, path.absolute())
+        except DiskFailure as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+                raise
+            msg = f"{path} was made by another process meanwhile; run the same command again"
+            raise AlreadyExists(msg) from error
         finally:
             shutil.rmtree(new, ignore_errors=True)
         return cls(path)
@@ -275,30 +267,6 @@ class Store:
         leftovers += [folder for folder in (self.path / "segments").iterdir() if folder.name not in named]
         for folder in leftovers:
             vfs.remove_tree(folder)
-
-
-def _check_format(path: Path) -> None:
-    if not path.exists():
-        msg = f"there is no index at {path}"
-        raise NotFound(msg)
-    if not (path / _FORMAT).is_file():
-        msg = f"{path} is not a RiseDB index: there is no FORMAT file in it"
-        raise InvalidInput(msg)
-    try:
-        about = json.loads((path / _FORMAT).read_bytes())
-        name, version, order = about["format"], about["version"], about["byte_order"]
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f"{path / _FORMAT} is damaged: {error}"
-        raise Corrupt(msg) from error
-    if name != "risedb" or version != FORMAT_VERSION:
-        msg = (
-            f"{path} is of format {name} version {version}; this RiseDB reads version {FORMAT_VERSION}. "
-            "Open it with the RiseDB that wrote it, or a newer one"
-        )
-        raise UnsupportedFormat(msg)
-    if order != sys.byteorder:
-        msg = f"{path} was written on a {order}-endian machine, and this one is {sys.byteorder}-endian"
-        raise UnsupportedFormat(msg)
 
 
 def _number(transaction: Transaction, name: bytes) -> int:

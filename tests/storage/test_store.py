@@ -28,6 +28,7 @@ from risedb.errors import (
 )
 from risedb.storage import Store, verify
 from risedb.storage.catalog import Catalog, id_key
+from risedb.storage.format import write_format
 from risedb.storage.segment import Segment
 from tests.storage.pools import IDENTITY, contents, expected, new_rows, new_store
 
@@ -559,3 +560,26 @@ def test_map_grows_only_when_this_process_reads_nothing(path, monkeypatch):
     assert store.snapshot().rows == 20_000
     reader.close()
     store.close()
+
+
+def test_closing_twice_takes_nothing_from_other_handles_and_use_after_closing_is_told(store, path):
+    other = Store(path)
+    other.close()
+    other.close()
+    assert store.snapshot().rows == 0
+    with pytest.raises(InvalidInput, match="was closed; open it again"):
+        other.snapshot()
+
+
+def test_create_tells_of_an_index_that_appeared_meanwhile(path, monkeypatch):
+    with monkeypatch.context() as inner:
+        inner.setattr("risedb.storage.store.write_format", lambda new: _make_meanwhile(new, path, inner))
+        with pytest.raises(AlreadyExists, match="meanwhile"):
+            new_store(path)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def _make_meanwhile(new, path, inner):
+    inner.setattr("risedb.storage.store.write_format", write_format)
+    new_store(path).close()
+    write_format(new)
