@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from risedb.errors import InvalidInput
 
 HASH_VERSION = 1
+MAX_CHANNEL = 2**20  # numbers: 2 MiB a document in float16
 
 _PRESETS = {
     "compact": (16, 8, 28),
@@ -104,6 +105,8 @@ class SketchConfig:
         for name in ("kr", "kh", "kg"):
             width = getattr(self, name)
             _require(_is_count(width), name, width, "a whole number of at least 1")
+        widest = max(self.rh_dim, self.gh_dim)
+        _require(widest <= MAX_CHANNEL, "the wider channel, Kr * Kh or Kg * Kh,", widest, f"at most {MAX_CHANNEL:,}")
         is_seed = not isinstance(self.seed, bool) and 0 <= self.seed < 2**64
         _require(is_seed, "seed", self.seed, "a whole number from 0 to 2^64 - 1")
 

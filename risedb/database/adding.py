@@ -8,7 +8,7 @@ import xxhash
 
 from risedb.corpus import BadRow, Document, Fields, Row
 from risedb.database.encoding import encode_documents
-from risedb.database.hits import AddProgress, AddReport, Skipped
+from risedb.database.hits import AddProgress, AddReport
 from risedb.errors import InvalidInput
 from risedb.featurize import Featurizer, Tokens
 from risedb.signature import Signatures
@@ -57,7 +57,7 @@ class Adding:
         self._progress = progress
         self._seen: dict[int, int] = {}  # hashes of id and content of this input's documents
         self._pending: list[tuple[Document, Signatures]] = []
-        self._skipped: list[Skipped] = []
+        self._skipped: list[BadRow] = []
         self._added = self._unchanged = self._updated = self._truncated = self._tokens = 0
 
     def run(self, rows: Rows) -> AddReport:
@@ -166,7 +166,7 @@ class Adding:
         self._skip(place, reason)
 
     def _skip(self, place: str, reason: str) -> None:
-        self._skipped.append(Skipped(place, reason))
+        self._skipped.append(BadRow(place, reason))
 
 
 def as_document(row: Row | BadRow | Mapping[str, Any] | str, place: str, fields: Fields) -> Document | BadRow:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from risedb.corpus import BadRow
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -60,22 +62,6 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """A row that was not stored.
-
-    Parameters
-    ----------
-    place
-        Where it stood.
-    reason
-        Why it was not.
-    """
-
-    place: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class AddReport:
     """What one add did.
 
@@ -95,7 +81,7 @@ class AddReport:
     unchanged: int
     updated: int
     truncated: int
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[BadRow, ...]
     rows: int
 
     def as_dict(self) -> dict[str, Any]:

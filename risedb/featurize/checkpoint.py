@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 import xxhash
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from risedb.config import LoadConfig
@@ -131,6 +132,9 @@ def _load_folder(folder: Path, config: LoadConfig, dtype: torch.dtype) -> PreTra
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         msg = f"transformers cannot load {folder} as a causal LM: {_first_line(error)}"
         raise UnsupportedModel(msg) from error
+    except SafetensorError as error:
+        msg = f"the weights in {folder} are damaged: {_first_line(error)}"
+        raise InvalidInput(msg) from error
     loaded: PreTrainedModel = model
     return loaded
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from risedb.config import HASH_VERSION, Identity, ReadoutConfig, SketchConfig
+from risedb.errors import InvalidInput
 from risedb.featurize.batches import plan_batches
 from risedb.featurize.model import LanguageModel
 from risedb.featurize.sketch import FactorSketches
@@ -50,6 +51,11 @@ class Featurizer:
         The numbers of the signature.
     batch_tokens
         Most tokens in one forward pass, padding included; by default 2,048 on a CPU and 32,768 on a GPU.
+
+    Raises
+    ------
+    InvalidInput
+        If seq_len is beyond the model's positions.
     """
 
     def __init__(
@@ -60,6 +66,12 @@ class Featurizer:
         *,
         batch_tokens: int | None = None,
     ) -> None:
+        if model.max_positions is not None and readout.seq_len > model.max_positions:
+            msg = (
+                f"seq_len is {readout.seq_len}, and the model has {model.max_positions} positions; "
+                f"give --seq-len {model.max_positions} or less"
+            )
+            raise InvalidInput(msg)
         self.model = model
         self.readout = readout
         self.sketches = FactorSketches(model.head, sketch)

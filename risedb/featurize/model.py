@@ -54,6 +54,8 @@ class LanguageModel:
     ----------
     head
         (V, d) the LM head W, tied or not, in the model's dtype.
+    max_positions
+        Most tokens that the model takes, where its configuration says so.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class LanguageModel:
         self._bias: Tensor | None = getattr(head, "bias", None)
         self.device = self.head.device
         settings = model.config.get_text_config()
+        self.max_positions: int | None = getattr(settings, "max_position_embeddings", None)
         self._transforms = [
             (transform, float(value))
             for name, transform in _TRANSFORMS.items()

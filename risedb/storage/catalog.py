@@ -114,8 +114,18 @@ def number_key(number: int) -> bytes:
 
 
 def id_key(name: str) -> bytes:
-    """Return the key of an id: ``=`` and the id, or ``#`` and its xxh3_128 if that is longer than LMDB's 511 bytes."""
-    raw = b"=" + name.encode()
+    """Return the key of an id: ``=`` and the id, or ``#`` and its xxh3_128 if that is longer than LMDB's 511 bytes.
+
+    Raises
+    ------
+    InvalidInput
+        If the id has no UTF-8 form.
+    """
+    try:
+        raw = b"=" + name.encode()
+    except UnicodeEncodeError as error:
+        msg = f"the id {name!r} is no text: {error.reason}"
+        raise InvalidInput(msg) from error
     return raw if len(raw) <= 511 else b"#" + xxhash.xxh3_128_digest(raw[1:])
 
 

@@ -14,7 +14,7 @@ _COMMON = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "intermediate_size": 48,
-    "max_position_embeddings": 128,
+    "max_position_embeddings": 512,
     "bos_token_id": 0,
     "eos_token_id": 0,
     "pad_token_id": 0,
@@ -46,7 +46,7 @@ def random_model(name: str, *, seed: int = 0, scale: float = 0.2):
     settings = {**_COMMON, **ARCHITECTURES[name]}
     if name == "GPT2":
         settings = {_GPT2_NAMES.get(key, key): value for key, value in settings.items()}
-        settings = {**settings, "n_positions": 128}
+        settings = {**settings, "n_positions": 512}
         for key in ("num_key_value_heads", "intermediate_size", "max_position_embeddings"):
             settings.pop(key)
     config = getattr(transformers, _CONFIGS.get(name, f"{name}Config"))(**settings)

@@ -10,9 +10,9 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 import risedb
-from risedb.config import LoadConfig
+from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
 from risedb.errors import InvalidInput, NotFound, UnsupportedModel
-from risedb.featurize import load_model
+from risedb.featurize import Featurizer, LanguageModel, load_model
 from tests.featurize.models import byte_tokenizer, random_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's own
@@ -131,3 +131,18 @@ def test_device_that_is_not_there_is_refused():
     for device in ("cuda:7", "nonsense"):
         with pytest.raises(InvalidInput, match=f"no device '{device}'"):
             load_model("demo", LoadConfig(device=device))
+
+
+def test_damaged_weights_are_refused(folder):
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(100_000)
+    with pytest.raises(InvalidInput, match="are damaged"):
+        load_model(str(folder))
+
+
+def test_more_tokens_than_the_model_has_positions_are_refused():
+    for name in ("demo", "GPT2"):
+        model = load_model(name) if name == "demo" else LanguageModel(random_model(name), byte_tokenizer())
+        Featurizer(model, ReadoutConfig(seq_len=512), SketchConfig())
+        with pytest.raises(InvalidInput, match="give --seq-len 512 or less"):
+            Featurizer(model, ReadoutConfig(seq_len=513), SketchConfig())
