@@ -142,7 +142,7 @@ class Adding:
             self._added += not replaces
             self._updated += replaces
             self._truncated += readout.long == "truncate" and len(tokens.ids) > readout.seq_len
-            self._tokens += len(tokens.ids)
+            self._tokens += sum(len(window.ids) for window in tokens.windows(readout))
             if len(self._pending) >= self._commit_every:
                 self._commit()
 

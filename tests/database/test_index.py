@@ -236,7 +236,9 @@ def test_truncation_is_counted_and_sum_reads_on(path, model):
     norms = {}
     for policy, readout in readouts.items():
         with risedb.open(path.with_name(policy), model, create=True, readout=readout) as db:
-            assert db.add(long).truncated == (policy == "truncate")
+            seen = []
+            assert db.add(long, progress=seen.append).truncated == (policy == "truncate")
+            assert (seen[-1].tokens == 64) == (policy == "truncate")  # what went through the model
             norms[policy] = db.signatures(["long"]).norms[0, 0]
     assert norms["sum"] > 2 * norms["truncate"]
 
