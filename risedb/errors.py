@@ -9,7 +9,8 @@
     ├── ReadOnly            (PermissionError)     open for writing
     ├── Busy                (BlockingIOError)     wait for the process that is named, or stop it
     ├── DiskFailure         (OSError)             the operating system failed a write: look at the disk
-    │   └── OutOfSpace                            free disk space, then run the same command again
+    │   ├── OutOfSpace                            free disk space, then run the same command again
+    │   └── SyncFailed                            mend the disk, then open the index again: this writer stops
     ├── UnsupportedFormat   (ValueError)          use the version of RiseDB that is named
     ├── UnsupportedModel    (ValueError)          use another model, or report this one
     ├── Corrupt             (RuntimeError)        run ``risedb verify``; restore what is named
@@ -50,6 +51,10 @@ class DiskFailure(RiseDBError, OSError):
 
 class OutOfSpace(DiskFailure):
     """The disk is full; nothing that was committed is lost."""
+
+
+class SyncFailed(DiskFailure):
+    """The operating system could not make a write durable; what reached the disk is unknown, so the writer stops."""
 
 
 class UnsupportedFormat(RiseDBError, ValueError):

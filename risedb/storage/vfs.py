@@ -1,20 +1,77 @@
-"""Every change to the disk outside LMDB goes through these functions; each is durable when it returns.
+"""Every change to the disk outside LMDB goes through these functions, and they through the few calls of :class:`Disk`.
 
-A full disk and a read-only one get RiseDB's own errors here, once for all callers.
+What a function makes durable, its docstring says; a removal is never waited for, since one that a power cut undoes
+leaves only what the next writer clears. A short write is gone on with, an interrupted call is made again. A full disk
+and a read-only one get RiseDB's own errors here, once for all callers. A failed fsync is
+:class:`~risedb.errors.SyncFailed`, after which the writer must stop: the system may have dropped what it could not
+write, and the next fsync of the same file would say that all is well.
 """
 
 import contextlib
 import errno
 import mmap
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from risedb.errors import DiskFailure, OutOfSpace, ReadOnly, RiseDBError
+from risedb.errors import DiskFailure, OutOfSpace, ReadOnly, RiseDBError, SyncFailed
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_WRITING = {errno.EROFS, errno.EACCES, errno.EPERM}
+_COPY_BYTES = 2**20
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Disk:
+    """The system calls themselves; a test puts one that fails, tears or records in the place of :data:`disk`."""
+
+    def create(self, path: Path, flags: int = os.O_WRONLY | os.O_EXCL) -> int:
+        """Create a file and return its descriptor."""
+        return os.open(path, os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
+
+    def open_folder(self, path: Path) -> int:
+        """Return a descriptor by which a folder's names are synced."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        """Write at the file's position; return how many bytes were taken."""
+        return os.write(descriptor, data)
+
+    def truncate(self, descriptor: int) -> None:
+        """Empty a file; the next write is at its start."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.ftruncate(descriptor, 0)
+
+    def sync(self, descriptor: int) -> None:
+        """Make a file's bytes, or a folder's names, durable."""
+        os.fsync(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move a file or folder in one step."""
+        os.rename(source, target)
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder in one that is there."""
+        os.mkdir(path)
+
+    def remove_file(self, path: Path) -> None:
+        """Remove a file's name."""
+        os.unlink(path)
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder."""
+        os.rmdir(path)
+
+    def map(self, path: Path) -> mmap.mmap:
+        """Map a whole file, read-only."""
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+disk = Disk()
 
 
 @contextlib.contextmanager
@@ -39,25 +96,56 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Create a file with these bytes and fsync it; its folder is not yet synced."""
-    with disk_errors(path), path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Create a file with these bytes, which are durable on return; its name is not yet."""
+    with _new_file(path) as descriptor:
+        _write(descriptor, data)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Create a copy of a file, which is durable on return; its name is not yet."""
+    with _new_file(target) as descriptor, source.open("rb") as file:
+        while block := file.read(_COPY_BYTES):
+            _write(descriptor, block)
+
+
+def open_file(path: Path) -> int:
+    """Return a descriptor to read and :func:`rewrite` a file by, created if it is not there."""
+    with disk_errors(path):
+        return _done(disk.create, path, os.O_RDWR)
+
+
+def rewrite(descriptor: int, path: Path, data: bytes) -> None:
+    """Put these bytes in the place of a file's; neither at once nor durable, so nothing may depend on them."""
+    with disk_errors(path):
+        _done(disk.truncate, descriptor)
+        _write(descriptor, data)
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder, its parents too, if it is not there."""
+    """Create a folder, its parents too, if it is not there; :func:`sync_tree` makes the names durable."""
     with disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            _done(disk.make_folder, path)
+        except FileNotFoundError:
+            make_folder(path.parent)
+            make_folder(path)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the names in a folder durable.
+
+    Raises
+    ------
+    SyncFailed
+        If the disk does not take them.
+    """
     with disk_errors(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = _done(disk.open_folder, path)
         try:
-            os.fsync(descriptor)
+            _sync(descriptor, path)
         finally:
             os.close(descriptor)
 
@@ -69,21 +157,69 @@ def sync_tree(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Move a file or folder in one step and make both parents durable."""
+    """Move a file or folder in one step, which is durable on return."""
     with disk_errors(target):
-        source.rename(target)
+        _done(disk.rename, source, target)
     sync_folder(target.parent)
     if source.parent != target.parent:
         sync_folder(source.parent)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file that no commit names, if it is there."""
+    with disk_errors(path), contextlib.suppress(FileNotFoundError):
+        _done(disk.remove_file, path)
+
+
 def remove_tree(path: Path) -> None:
-    """Remove a folder that no commit names."""
+    """Remove a file, or a folder and all in it, that no commit names; a link is removed, not followed."""
     with disk_errors(path):
-        shutil.rmtree(path, ignore_errors=False)
+        if not path.is_dir() or path.is_symlink():
+            remove_file(path)
+            return
+        for entry in list(path.iterdir()):
+            remove_tree(entry)
+        _done(disk.remove_folder, path)
 
 
 def map_file(path: Path) -> mmap.mmap:
     """Map a file that is not empty, read-only."""
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return _done(disk.map, path)
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[int]:
+    """Create a file to write in and sync it at the end."""
+    with disk_errors(path):
+        descriptor = _done(disk.create, path)
+        try:
+            yield descriptor
+            _sync(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        taken = _done(disk.write, descriptor, rest)
+        if taken == 0:
+            raise OSError(errno.EIO, "the disk takes no more and does not say why")
+        rest = rest[taken:]
+
+
+def _sync(descriptor: int, path: Path) -> None:
+    try:
+        _done(disk.sync, descriptor)
+    except OSError as error:
+        msg = f"{path} could not be made durable ({error.strerror}); nothing committed is lost. Look at the disk"
+        raise SyncFailed(error.errno, msg) from error
+
+
+def _done(call: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+    """Make a call, again if a signal interrupts it."""
+    while True:
+        try:
+            return call(*arguments, **options)
+        except InterruptedError:
+            continue

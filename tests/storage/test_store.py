@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import lmdb
 import numpy as np
@@ -26,7 +25,7 @@ from risedb.errors import (
     OutOfSpace,
     UnsupportedFormat,
 )
-from risedb.storage import Store, verify
+from risedb.storage import Store, verify, vfs
 from risedb.storage.catalog import Catalog, id_key
 from risedb.storage.format import write_format
 from risedb.storage.segment import Segment
@@ -172,12 +171,18 @@ def test_any_id_works_whatever_its_length(store, name):
 
 def test_every_file_is_synced_before_its_segment_is_renamed_and_the_names_before_the_commit(store, path, monkeypatch):
     store.append(new_rows([f"d{i}" for i in range(20)]))
-    events = []
-    fsync, rename, write = os.fsync, Path.rename, Catalog.write
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: (events.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), fsync(fd))[1]
-    )
-    monkeypatch.setattr(Path, "rename", lambda self, to: (events.append(("rename", str(self))), rename(self, to))[1])
+    events, write = [], Catalog.write
+
+    class Recorded(vfs.Disk):
+        def sync(self, descriptor):
+            events.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+            super().sync(descriptor)
+
+        def rename(self, source, target):
+            events.append(("rename", str(source)))
+            super().rename(source, target)
+
+    monkeypatch.setattr(vfs, "disk", Recorded())
     monkeypatch.setattr(Catalog, "write", lambda self, *size: (events.append(("commit", "")), write(self, *size))[1])
     store.seal()
     (folder,) = segment_folders(path)
