@@ -4,9 +4,9 @@ The featurizer makes them, the store keeps them, the scan compares them. Each ch
 that channel weights and normalisation stay choices of the query.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,10 @@ def _unit_rows(phi: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[
     return (phi / divisor[:, None]).astype(np.float32), norms
 
 
+def _already_checked() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """Some stored rows as the scan reads them: views of mapped files, in the order of their sequence numbers.
@@ -111,17 +115,70 @@ class Block:
     sequence
         (n,) uint64: when each row was inserted; ties in a ranking are broken by it.
     rh, gh, norms
-        As in :class:`Signatures`, rh and gh in the stored dtype.
+        As in :class:`Signatures`, rh and gh in the stored dtype; see :func:`widened`.
     live
         (n,) bool: False for rows that were deleted or replaced.
+    codes
+        (n, Kr * Kh + Kg * Kh) int8: the rows' companion for the scan, [n_rh u_rh ; n_gh u_gh] scaled to unit length,
+        divided by `code_scale` and rounded. Where rh and gh are int8 they are views of it, and it is what is stored.
+    code_scale, code_error
+        (n,) float32: a row is code_scale * codes, to within code_error in Euclidean length.
+    check
+        Called before rh and gh are read: verifies the checksum of files that have codes beside them, once.
+
+    Raises
+    ------
+    Corrupt
+        By `check`, if the rows are not what was written.
     """
 
     sequence: NDArray[np.uint64]
-    rh: NDArray[np.floating]
-    gh: NDArray[np.floating]
+    rh: NDArray[np.generic]
+    gh: NDArray[np.generic]
     norms: NDArray[np.float32]
     live: NDArray[np.bool_]
+    codes: NDArray[np.int8] | None = None
+    code_scale: NDArray[np.float32] | None = None
+    code_error: NDArray[np.float32] | None = None
+    check: Callable[[], None] = _already_checked
 
     def __len__(self) -> int:
         """Count the rows, live or not."""
         return len(self.sequence)
+
+    def part(self, rows: slice) -> "Block":
+        """Return some of the rows, as views."""
+        arrays: dict[str, Any] = {
+            field.name: array[rows]
+            for field in fields(self)
+            if isinstance(array := getattr(self, field.name), np.ndarray)
+        }
+        return replace(self, **arrays)
+
+
+def widened(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return stored numbers as float32, exactly: float16, int8, or bfloat16, which NumPy lacks, in uint16.
+
+    Examples
+    --------
+    >>> widened(np.array([0x3F80, 0xC000], np.uint16)).tolist()
+    [1.0, -2.0]
+    """
+    if rows.dtype == np.uint16:
+        return (rows.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return rows.astype(np.float32, copy=False)
+
+
+def narrowed(rows: NDArray[np.float32], dtype: str) -> NDArray[np.generic]:
+    """Round float32 to a stored dtype: ``float32``, ``float16`` or ``bfloat16`` (as uint16), to nearest, ties to even.
+
+    Examples
+    --------
+    >>> widened(narrowed(np.array([1.0, 1 / 3], np.float32), "bfloat16")).tolist()
+    [1.0, 0.333984375]
+    """
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(rows, np.float32).view(np.uint32)
+        bits = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+        return (bits >> np.uint32(16)).astype(np.uint16)
+    return rows.astype(dtype)

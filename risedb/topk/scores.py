@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig
-from risedb.signature import Signatures
+from risedb.signature import Signatures, widened
 
 _PRODUCT_BYTES = 2**23  # float64 products held at once
 
@@ -71,8 +71,8 @@ def channel_weights(norms: NDArray[np.float32], config: ScoreConfig) -> NDArray[
 
 
 def exact_scores(
-    rh: NDArray[np.floating],
-    gh: NDArray[np.floating],
+    rh: NDArray[np.generic],
+    gh: NDArray[np.generic],
     weights: NDArray[np.float64],
     query: QueryVectors,
 ) -> NDArray[np.float64]:
@@ -96,12 +96,12 @@ def exact_scores(
     return weights[:, 0] * dots[0] + weights[:, 1] * dots[1] + 0.0
 
 
-def _fixed_order_dots(rows: NDArray[np.floating], q: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fixed_order_dots(rows: NDArray[np.generic], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum the products of each row by halving: an order that depends on the width alone."""
     step = max(_PRODUCT_BYTES // (8 * len(q)), 1)
     sums = [np.empty(0)]
     for start in range(0, len(rows), step):
-        products = rows[start : start + step] * q
+        products = widened(rows[start : start + step]) * q
         width = len(q)
         while width > 1:
             half = (width + 1) // 2
