@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from risedb.errors import InvalidInput
 
 HASH_VERSION = 1
+_STORED = {"float16", "float32", "bfloat16", "int8"}
 MAX_CHANNEL = 2**20  # numbers: 2 MiB a document in float16
 
 _PRESETS = {
@@ -145,8 +146,10 @@ class SketchConfig:
 class StoreConfig:
     """How signatures lie on disk."""
 
-    dtype: Literal["float16", "float32"] = "float16"
-    """Element type of the stored unit rows."""
+    dtype: Literal["float16", "float32", "bfloat16", "int8"] = "float16"
+    """Element type of the stored unit rows; int8 keeps nothing but the codes."""
+    codes: Literal["int8", "none"] = "int8"
+    """Companion of the rows by which the scan proposes."""
     chunk_bytes: int = 32 * 2**20
     """Most bytes of one channel in one file."""
     seal_bytes: int = 32 * 2**20
@@ -154,7 +157,8 @@ class StoreConfig:
 
     def __post_init__(self) -> None:
         """Check every number where it is made."""
-        _require(self.dtype in {"float16", "float32"}, "dtype", self.dtype, "'float16' or 'float32'")
+        _require(self.dtype in _STORED, "dtype", self.dtype, "float16, float32, bfloat16 or int8")
+        _require(self.codes in {"int8", "none"}, "codes", self.codes, "'int8' or 'none'")
         for name in ("chunk_bytes", "seal_bytes"):
             size = getattr(self, name)
             _require(_is_count(size), name, size, "a whole number of at least 1")

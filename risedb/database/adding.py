@@ -111,7 +111,7 @@ class Adding:
         known = self._store.lookup([document.id for document in documents])
         new = []
         for document, entry in zip(documents, known, strict=True):
-            if entry is not None and entry.content_hash == document.content_hash:
+            if entry is not None and entry.content == document.content_hash:
                 self._unchanged += 1
             else:
                 new.append((document, entry is not None))

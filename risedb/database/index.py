@@ -1,12 +1,9 @@
 """RiseDB: one index, its model, and what one does with them. Composes corpus, featurize, storage and topk."""
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
-
-import numpy as np
 
 from risedb.config import (
     Identity,
@@ -16,9 +13,9 @@ from risedb.config import (
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
 from risedb.database.remembered import load_remembered, require_same
-from risedb.database.where import Where
+from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
-from risedb.signature import Block, Signatures
+from risedb.signature import Signatures
 from risedb.storage import Finding, Store, verify
 from risedb.topk import QueryVectors, Ranked, scan
 
@@ -169,7 +166,7 @@ class RiseDB:
         pool: Literal["each", "mean"] = "each",
         minus: Queries | None = None,
         bottom: bool = False,
-        where: str | Mapping[str, Any] | None = None,
+        where: Wanted = None,
         fields: Fields | None = None,
         lambda_rh: float = 0.7,
         lambda_gh: float = 1.0,
@@ -220,11 +217,12 @@ class RiseDB:
         if minus is not None:
             subtracted = self.sign(minus, fields=fields)
             vectors = vectors.minus(QueryVectors.of(subtracted, score).mean())
+        snapshot = self._store.snapshot()
         ranked = scan(
-            self._blocks(Where.parse(where)),
+            snapshot.blocks(Where.parse(where).conditions),
             vectors,
             score,
-            k=min(k, max(len(self), 1)),
+            k=min(k, max(snapshot.rows, 1)),
             bottom=bottom,
             device=self._scan_device(),
         )
@@ -294,19 +292,6 @@ class RiseDB:
         sketch = self.identity.sketch
         numbers = self._store.snapshot().rows * (sketch.rh_dim + sketch.gh_dim)
         return "numpy" if numbers < _NUMPY_NUMBERS else "cpu"
-
-    def _blocks(self, where: Where) -> Iterator[Block]:
-        snapshot = self._store.snapshot()
-        if where.conditions:
-            allowed = np.array(
-                [sequence for sequence, _, record in self._store.all_records() if where.matches(record)],
-                dtype=np.uint64,
-            )
-            for block in snapshot.blocks():
-                live = block.live & np.isin(block.sequence, allowed, assume_unique=True)
-                yield dataclasses.replace(block, live=live)
-        else:
-            yield from snapshot.blocks()
 
     def _ranking(self, name: str, ranked: Ranked) -> Ranking:
         records = self._store.records(ranked.sequence.tolist())

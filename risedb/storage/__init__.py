@@ -1,7 +1,25 @@
 """The store: immutable zarr segments and an LMDB catalog in one folder. FORMAT.md beside this file is its contract."""
 
-from risedb.storage.snapshot import Snapshot
-from risedb.storage.store import NewRows, Store
+from risedb.storage.backup import backup
+from risedb.storage.columns import Condition, text_form
+from risedb.storage.compaction import CompactReport
+from risedb.storage.repair import RepairReport, repair
+from risedb.storage.snapshot import Commit, Snapshot
+from risedb.storage.store import Store
 from risedb.storage.verify import Finding, verify
+from risedb.storage.writer import NewRows
 
-__all__ = ["Finding", "NewRows", "Snapshot", "Store", "verify"]
+__all__ = [
+    "Commit",
+    "CompactReport",
+    "Condition",
+    "Finding",
+    "NewRows",
+    "RepairReport",
+    "Snapshot",
+    "Store",
+    "backup",
+    "repair",
+    "text_form",
+    "verify",
+]

@@ -1,132 +1,29 @@
 """The LMDB catalog: the only commit point. It names segments, ids, records, tombstones and the tail.
 
-Every write happens in one transaction that is durable when it returns. Keys that are numbers are 8 bytes big-endian;
-every value ends in a crc32c. FORMAT.md lists the databases.
+Every write happens in one transaction that is durable when it returns. What stands in it, and how, is in
+:mod:`risedb.storage.transaction`; FORMAT.md lists the databases.
 """
 
 import contextlib
 import errno
-import json
 import os
 import struct
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lmdb
-import xxhash
 
-from risedb.errors import Corrupt, InvalidInput
-from risedb.storage.checksum import seal, unseal
+from risedb.errors import Corrupt, InvalidInput, SyncFailed
+from risedb.storage.transaction import DATABASES, Transaction
 from risedb.storage.vfs import disk_errors
 
-DATABASES = ("meta", "ids", "records", "segments", "tail", "tombstones", "commits")
 _MAP_BYTES = 2**34  # virtual address space, not disk; grows when it is half full
-_MAX_READERS = 510
+_MAX_READERS = 2046
 _LMDB_MAGIC = 0xBEEFC0DE
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the catalog knows of an id: its row's sequence number and its document's content hash (16 bytes)."""
-
-    sequence: int
-    content_hash: bytes
-
-
-class Transaction:
-    """One LMDB transaction over the catalog's databases."""
-
-    def __init__(self, transaction: Any, databases: dict[str, Any]) -> None:
-        self._transaction = transaction
-        self._databases = databases
-
-    def get(self, database: str, key: bytes) -> bytes | None:
-        """Return a checked value.
-
-        Raises
-        ------
-        Corrupt
-            If its checksum does not fit.
-        """
-        value = self._transaction.get(key, db=self._databases[database])
-        return None if value is None else unseal(value, f"the catalog's entry {database}/{key!r}")
-
-    def put(self, database: str, key: bytes, value: bytes) -> None:
-        """Write a value with its checksum."""
-        self._transaction.put(key, seal(value), db=self._databases[database])
-
-    def delete(self, database: str, key: bytes) -> None:
-        """Remove a key."""
-        self._transaction.delete(key, db=self._databases[database])
-
-    def count(self, database: str) -> int:
-        """Count the keys of a database."""
-        return int(self._transaction.stat(self._databases[database])["entries"])
-
-    def items(self, database: str) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and checked values, by key."""
-        with self._transaction.cursor(self._databases[database]) as cursor:
-            for key, value in cursor:
-                yield key, unseal(value, f"the catalog's entry {database}/{key!r}")
-
-    def keys(self, database: str) -> Iterator[bytes]:
-        """Yield the keys in order."""
-        with self._transaction.cursor(self._databases[database]) as cursor:
-            yield from cursor.iternext(keys=True, values=False)
-
-    def clear(self, database: str) -> None:
-        """Remove all keys of a database."""
-        self._transaction.drop(self._databases[database], delete=False)
-
-    def json(self, database: str, key: bytes) -> Any:
-        """Return a value that is JSON; None if there is none."""
-        value = self.get(database, key)
-        return None if value is None else json.loads(value)
-
-    def put_json(self, database: str, key: bytes, value: object) -> None:
-        """Write a value as JSON."""
-        self.put(database, key, json.dumps(value, separators=(",", ":")).encode())
-
-    def entry(self, name: str) -> Entry | None:
-        """Look an id up."""
-        value = self.get("ids", id_key(name))
-        if value is None:
-            return None
-        (sequence,) = struct.unpack_from(">Q", value)
-        if value[24:] not in {b"", name.encode()}:
-            msg = f"ids {name!r} and {value[24:].decode()!r} have one and the same 128-bit hash"
-            raise Corrupt(msg)
-        return Entry(sequence, value[8:24])
-
-    def put_entry(self, name: str, entry: Entry) -> None:
-        """Write an id's row; a hashed id keeps its whole text in the value."""
-        key = id_key(name)
-        whole = b"" if key.startswith(b"=") else name.encode()
-        self.put("ids", key, struct.pack(">Q", entry.sequence) + entry.content_hash + whole)
-
-
-def number_key(number: int) -> bytes:
-    """Return the key of a number: LMDB's byte order is then the numbers' order."""
-    return struct.pack(">Q", number)
-
-
-def id_key(name: str) -> bytes:
-    """Return the key of an id: ``=`` and the id, or ``#`` and its xxh3_128 if that is longer than LMDB's 511 bytes.
-
-    Raises
-    ------
-    InvalidInput
-        If the id has no UTF-8 form.
-    """
-    try:
-        raw = b"=" + name.encode()
-    except UnicodeEncodeError as error:
-        msg = f"the id {name!r} is no text: {error.reason}"
-        raise InvalidInput(msg) from error
-    return raw if len(raw) <= 511 else b"#" + xxhash.xxh3_128_digest(raw[1:])
+_TRIES = 3
+_CHECKED_BYTES = 2**23  # a catalog up to this is checked whole before LMDB maps it: 3 ms a MiB
 
 
 class Catalog:
@@ -136,24 +33,28 @@ class Catalog:
     ----------
     folder
         The index's ``catalog`` folder.
+    create
+        Make an empty one; else it must be there.
     """
 
     _shared: dict[Path, "_Environment"] = {}  # noqa: RUF012  LMDB allows one a process
     _registry = threading.Condition(threading.RLock())
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
         self._path = folder.resolve()
         self._closed = False
-        self._attach()
+        self._attach(create=create)
 
-    def _attach(self) -> None:
+    def _attach(self, *, create: bool = False) -> None:
         with self._registry:
             shared = self._shared.get(self._path)
             if shared is not None and shared.process != os.getpid():
                 shared.environment.close()  # a fork's copy, which LMDB forbids to use
                 shared = None
+            if shared is not None and shared.file != _identity(self._path):
+                shared = None  # a repair has put another catalog in its place
             if shared is None:
-                shared = self._shared[self._path] = _Environment(self._path)
+                shared = self._shared[self._path] = _Environment(self._path, create=create)
             shared.users += 1
             self._mine = shared
 
@@ -210,6 +111,15 @@ class Catalog:
         with _lmdb_disk_errors(self._path), environment.begin(write=True) as transaction:
             yield Transaction(transaction, self._mine.databases)
 
+    def copy(self, folder: Path) -> None:
+        """Write a copy as of now, without the free pages; others may write meanwhile."""
+        with _lmdb_disk_errors(folder):
+            self._environment().copy(str(folder), compact=True)
+
+    def forget_dead_readers(self) -> None:
+        """Free the reader slots of processes that died in a transaction."""
+        self._environment().reader_check()
+
     def _grow(self, environment: Any, payload_bytes: int) -> None:
         """Double the map until it has ample room; nobody else writes, since the caller holds the writer's lock."""
         with self._registry:
@@ -238,8 +148,11 @@ class Catalog:
 class _Environment:
     """LMDB's environment and databases, shared by all handles of one process."""
 
-    def __init__(self, path: Path) -> None:
-        check_size(path)
+    def __init__(self, path: Path, *, create: bool) -> None:
+        if not create:
+            check_size(path)
+            if _data_bytes(path) <= _CHECKED_BYTES:
+                check_structure(path)
         self.process = os.getpid()
         self.users = 0
         self.transactions = 0
@@ -259,13 +172,56 @@ class _Environment:
                     name: self.environment.open_db(name.encode(), create=writable) for name in DATABASES
                 }
         except lmdb.Error as error:
-            msg = f"LMDB cannot open {path}: {error}"
+            msg = f"LMDB cannot open {path}: {error}. Run risedb repair"
             raise Corrupt(msg) from error
+        self.file = _identity(path)
 
 
 def _data_bytes(path: Path) -> int:
     file = path / "data.mdb"
     return file.stat().st_size if file.exists() else 0
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell one data.mdb from another that takes its place."""
+    file = path / "data.mdb"
+    if not file.exists():
+        return None
+    about = file.stat()
+    return about.st_dev, about.st_ino
+
+
+def check_structure(path: Path) -> None:
+    """Check every page of data.mdb without LMDB, which a damaged one can kill.
+
+    A writer may commit meanwhile; then what was read belongs to no one state, and it is read again.
+
+    Raises
+    ------
+    Corrupt
+        Naming the first thing that is wrong.
+    """
+    from lmdb import verify
+
+    for _ in range(_TRIES):
+        before = _newest_transaction(path)
+        try:
+            problems = verify.verify(os.fspath(path))  # type: ignore[no-untyped-call]
+        except (verify.VerifyError, OSError, struct.error) as error:
+            problems = [str(error)]
+        if not problems:
+            return
+        if before == _newest_transaction(path):
+            msg = f"{path / 'data.mdb'} is damaged: {problems[0]}. Run risedb repair"
+            raise Corrupt(msg)
+
+
+def _newest_transaction(path: Path) -> bytes:
+    """Return the two heads of data.mdb, one of which changes with every commit."""
+    with (path / "data.mdb").open("rb") as file:
+        first = file.read(152)
+        file.seek(struct.unpack_from("=I", first, 40)[0])
+        return first + file.read(152)
 
 
 def check_size(path: Path) -> None:
@@ -274,11 +230,12 @@ def check_size(path: Path) -> None:
     Raises
     ------
     Corrupt
-        If the file is shorter than its last page, or its head is no LMDB head.
+        If the file is missing or shorter than its last page, or its head is no LMDB head.
     """
     file = path / "data.mdb"
-    if not file.exists():
-        return
+    if not file.is_file():
+        msg = f"{file} is missing. Run risedb repair"
+        raise Corrupt(msg)
     with file.open("rb") as opened:
         head = opened.read(152)
     # Page header (16), magic and version (8), map address and size (16), two databases (96), last page.
@@ -306,4 +263,8 @@ def _lmdb_disk_errors(path: Path) -> Iterator[None]:
         try:
             yield
         except lmdb.Error as error:
-            raise OSError(getattr(error, "code", errno.EIO), str(error)) from error
+            code = getattr(error, "code", errno.EIO)
+            if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}:
+                raise OSError(code, str(error)) from error
+            msg = f"{path} could not be made durable ({error}); nothing committed before is lost. Look at the disk"
+            raise SyncFailed(code, msg) from error

@@ -1,4 +1,8 @@
-"""crc32c trailers: LMDB notices no flipped bit, so every value carries its own check."""
+"""crc32c trailers: LMDB notices no flipped bit, so every value carries its own check, and so does every JSON file."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import google_crc32c
 
@@ -33,3 +37,30 @@ def unseal(sealed: bytes, what: str) -> bytes:
         msg = f"{what} is damaged: its checksum does not fit. Run risedb verify"
         raise Corrupt(msg)
     return value
+
+
+def seal_json(about: Mapping[str, Any]) -> bytes:
+    """Return a JSON file: one line of JSON, and one with its crc32c in hexadecimal digits."""
+    line = json.dumps(about).encode()
+    return line + f"\n{crc32c(line):08x}\n".encode()
+
+
+def unseal_json(sealed: bytes, what: str) -> dict[str, Any]:
+    """Check a JSON file and read it.
+
+    Raises
+    ------
+    Corrupt
+        If it is not what was written, naming `what`.
+
+    Examples
+    --------
+    >>> unseal_json(seal_json({"rows": 3}), "a file")
+    {'rows': 3}
+    """
+    line, _, check = sealed.partition(b"\n")
+    if check.strip() != f"{crc32c(line):08x}".encode():
+        msg = f"{what} is damaged: its checksum does not fit. Run risedb verify"
+        raise Corrupt(msg)
+    about: dict[str, Any] = json.loads(line)
+    return about

@@ -1,4 +1,4 @@
-"""A document's id and record as one compressed value, the same bytes in the catalog and in the segment."""
+"""A document's id and record as one compressed value, which carries its own checksum."""
 
 import functools
 import json
@@ -39,5 +39,5 @@ def unpack_record(value: bytes, what: str) -> tuple[str, dict[str, Any]]:
 def _zstd() -> _Codec:
     from numcodecs.zstd import Zstd  # 0.1 s that `risedb --help` need not wait
 
-    codec: _Codec = Zstd(level=3)
+    codec: _Codec = Zstd(level=3, checksum=True)
     return codec

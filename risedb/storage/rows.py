@@ -1,51 +1,68 @@
-"""Rows on their way to the disk, and the packed block in which small commits wait in the catalog's tail."""
+"""Rows as they are stored: what a segment and the tail keep of a document, but for its record."""
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risedb.signature import Signatures
-from risedb.storage.checksum import seal, unseal
+from risedb.signature import Signatures, narrowed
+from risedb.storage.codes import encode
+
+STORED = {"float16": "<f2", "float32": "<f4", "bfloat16": "<u2", "int8": "|i1"}  # element types by their names
+
+_FIELDS = ("sequence", "commit", "content", "rh", "gh", "norms", "scale")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRows:
-    """n rows with all that a segment or a tail block keeps of them.
+    """n rows with all that a segment or a tail block keeps of them, but for their records.
 
     Parameters
     ----------
     sequence, commit
         (n,) uint64: insertion number, and number of the commit that made the row durable.
+    content
+        (n, 16) uint8: hash of the document's content.
     rh, gh
-        (n, Kr * Kh) and (n, Kg * Kh) unit rows in the stored dtype.
+        (n, Kr * Kh) and (n, Kg * Kh) unit rows in the stored dtype, bfloat16 as its bits in uint16. In an int8 store,
+        the two parts of the codes.
     norms
         (n, 2) float32.
-    replaces
-        (m,) uint64: sequence numbers of the rows that these took the place of.
+    scale
+        (n,) float32: what the codes of an int8 store are multiplied with; ones elsewhere.
     """
 
     sequence: NDArray[np.uint64]
     commit: NDArray[np.uint64]
-    rh: NDArray[np.floating]
-    gh: NDArray[np.floating]
+    content: NDArray[np.uint8]
+    rh: NDArray[np.generic]
+    gh: NDArray[np.generic]
     norms: NDArray[np.float32]
-    replaces: NDArray[np.uint64]
+    scale: NDArray[np.float32]
 
     @classmethod
-    def of(cls, signatures: Signatures, first: int, commit: int, replaces: Sequence[int], dtype: str) -> Self:
-        """Give new signatures their sequence numbers, from `first` on."""
+    def of(cls, signatures: Signatures, content: Sequence[bytes], first: int, commit: int, dtype: str) -> Self:
+        """Give new signatures their sequence numbers, from `first` on, and round them to the stored dtype."""
         n = len(signatures)
+        scale = np.ones(n, np.float32)
+        rh: NDArray[np.generic]
+        gh: NDArray[np.generic]
+        if dtype == "int8":
+            coded = encode(signatures.rh, signatures.gh, signatures.norms)
+            rh, gh = np.split(coded.codes, [signatures.rh.shape[1]], axis=1)
+            scale = coded.scale
+        else:
+            rh, gh = (narrowed(rows.astype(np.float32), dtype) for rows in (signatures.rh, signatures.gh))
         return cls(
             np.arange(first, first + n, dtype=np.uint64),
             np.full(n, commit, dtype=np.uint64),
-            signatures.rh.astype(dtype),
-            signatures.gh.astype(dtype),
+            np.frombuffer(b"".join(content), np.uint8).reshape(n, 16),
+            rh,
+            gh,
             signatures.norms.astype(np.float32),
-            np.array(replaces, dtype=np.uint64),
+            scale,
         )
 
     @classmethod
@@ -57,40 +74,28 @@ class StoredRows:
         """Count the rows."""
         return len(self.sequence)
 
+    def __getitem__(self, rows: slice | NDArray[np.bool_]) -> "StoredRows":
+        """Return some of the rows."""
+        return StoredRows(*(getattr(self, name)[rows] for name in _FIELDS))
+
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
         return sum(getattr(self, name).nbytes for name in _FIELDS)
 
-    def pack(self) -> bytes:
-        """Return one tail block: a head of four counts, the arrays little-endian, a crc32c."""
-        head = struct.pack("<4I", len(self), len(self.replaces), self.rh.shape[1], self.gh.shape[1])
-        arrays = [_little_endian(getattr(self, name)).tobytes() for name in _FIELDS]
-        return seal(b"".join([head, *arrays]))
 
-    @classmethod
-    def unpack(cls, block: bytes, dtype: str) -> Self:
-        """Read a tail block.
-
-        Raises
-        ------
-        Corrupt
-            If its checksum does not fit.
-        """
-        data = unseal(block, "a block of the catalog's tail")
-        n, m, rh_dim, gh_dim = struct.unpack_from("<4I", data)
-        shapes = [(n,), (n,), (n, rh_dim), (n, gh_dim), (n, 2), (m,)]
-        dtypes = ["<u8", "<u8", dtype, dtype, "<f4", "<u8"]
-        arrays, start = [], 16
-        for shape, kind in zip(shapes, map(np.dtype, dtypes), strict=True):
-            size = int(np.prod(shape))
-            arrays.append(np.frombuffer(data, kind, size, start).reshape(shape))
-            start += size * kind.itemsize
-        return cls(*arrays)
-
-
-_FIELDS = ("sequence", "commit", "rh", "gh", "norms", "replaces")
-
-
-def _little_endian(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+def rechunked(
+    parts: Iterator[tuple[StoredRows, Sequence[bytes]]], chunk_rows: int
+) -> Iterator[tuple[StoredRows, list[bytes]]]:
+    """Yield rows and their records in chunks of `chunk_rows`, the last one smaller."""
+    waiting: list[StoredRows] = []
+    records: list[bytes] = []
+    for rows, packed in parts:
+        waiting.append(rows)
+        records += packed
+        while len(records) >= chunk_rows:
+            whole = StoredRows.concatenate(waiting)
+            yield whole[:chunk_rows], records[:chunk_rows]
+            waiting, records = [whole[chunk_rows:]], records[chunk_rows:]
+    if records:
+        yield StoredRows.concatenate(waiting), records

@@ -1,31 +1,37 @@
 """The rows of an index as of one commit: its segments, its tail, its tombstones."""
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from risedb.config import StoreConfig
 from risedb.errors import Corrupt, NotFound
-from risedb.signature import Block, Signatures
-from risedb.storage.catalog import Transaction
-from risedb.storage.rows import StoredRows
+from risedb.signature import Block, Signatures, widened
+from risedb.storage.columns import Condition
+from risedb.storage.readers import ReaderLease
+from risedb.storage.records import unpack_record
 from risedb.storage.segment import Segment
+from risedb.storage.tail import TailBlock, read_tail
+from risedb.storage.tombstones import read_log
+from risedb.storage.transaction import Transaction, number_key
 
 _SEGMENT_NAME = re.compile(r"\d{6,}-[0-9a-f]{12}")
 
 
-def segment_names(transaction: Transaction) -> list[str]:
-    """Return the folders of the committed segments, oldest first.
+def segment_names(transaction: Transaction, database: str = "segments") -> list[str]:
+    """Return the folders of the committed segments, oldest rows first; or those that were `retired`.
 
     Raises
     ------
     Corrupt
         If one is no segment's name: nothing outside the index is ever opened.
     """
-    names = [json.loads(value)["name"] for _, value in transaction.items("segments")]
+    names = [transaction.json(database, key)["name"] for key in transaction.keys(database)]
     for name in names:
         if not _SEGMENT_NAME.fullmatch(name):
             msg = f"the catalog names a segment {name!r}, which no writer did"
@@ -33,8 +39,51 @@ def segment_names(transaction: Transaction) -> list[str]:
     return names
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One change of an index.
+
+    Parameters
+    ----------
+    number
+        From 1; ``open(…, at=number)`` reads the index as it was then.
+    time
+        ISO 8601, UTC.
+    what
+        ``add``, ``delete``, ``compact`` or ``repair``.
+    added, removed
+        Rows that came, and rows that went (an updated document counts in both).
+    rows
+        Documents in the index after it.
+    """
+
+    number: int
+    time: str
+    what: str
+    added: int
+    removed: int
+    rows: int
+
+
+def read_commit(transaction: Transaction, number: int) -> Commit:
+    """Return a commit; number 0 is the empty index.
+
+    Raises
+    ------
+    NotFound
+        If there is no such commit.
+    """
+    if number == 0:
+        return Commit(0, "", "create", 0, 0, 0)
+    about = transaction.json("commits", number_key(number))
+    if about is None:
+        msg = f"there is no commit {number}; the newest is {transaction.last_key('commits')}"
+        raise NotFound(msg)
+    return Commit(number, **about)
+
+
 class Snapshot:
-    """What one commit left; later commits do not change it.
+    """What one commit left; later commits do not change it, and compaction leaves its files alone.
 
     Parameters
     ----------
@@ -42,76 +91,175 @@ class Snapshot:
         The index's folder.
     transaction
         A read transaction, needed only while this is made.
-    dtype
-        Element type of the stored unit rows.
+    config
+        Layout on disk.
+    lease
+        Held for as long as this exists.
+    at
+        The commit; None for the newest.
     previous
-        An earlier snapshot, whose open segments and checked chunks are used again.
+        An earlier snapshot, whose open segments, checked chunks and tail blocks are used again.
 
     Attributes
     ----------
     version
-        Changes with every commit and seal.
-    rows
-        Live rows.
-    segments
-        The segments, oldest first.
-    tail_rows
-        Rows that wait in the tail, live or not.
+        Number of the catalog's state, from which this was made.
+    commit
+        The commit.
+    segments, tail
+        All rows, oldest first.
+
+    Raises
+    ------
+    NotFound
+        If there is no such commit, or compaction has passed it.
     """
 
-    def __init__(self, path: Path, transaction: Transaction, dtype: str, previous: "Snapshot | None" = None) -> None:
-        self.version = self.version_of(transaction)
-        open_already = {segment.folder: segment for segment in previous.segments} if previous else {}
+    def __init__(
+        self,
+        path: Path,
+        transaction: Transaction,
+        config: StoreConfig,
+        lease: ReaderLease,
+        at: int | None = None,
+        previous: "Snapshot | None" = None,
+    ) -> None:
+        self.version = transaction.id
+        self.lease = lease
+        self._at = at
+        self._coded = config.codes == "int8" or config.dtype == "int8"
+        oldest = transaction.number(b"oldest_commit")
+        if at is not None and at < oldest:
+            msg = f"commit {at} of {path} was compacted away; the oldest that can be read is {oldest}"
+            raise NotFound(msg)
+        self.commit = read_commit(transaction, transaction.last_key("commits") if at is None else at)
+        known = {segment.folder: segment for segment in previous.segments} if previous else {}
         folders = [path / "segments" / name for name in segment_names(transaction)]
-        self.segments: list[Segment] = [open_already.get(folder) or Segment(folder) for folder in folders]
-        self._tail = [StoredRows.unpack(block, dtype) for _, block in transaction.items("tail")]
-        self.tail_rows = sum(map(len, self._tail))
-        self._tombstones = np.array([int.from_bytes(key) for key in transaction.keys("tombstones")], dtype=np.uint64)
-        self.rows = transaction.count("ids")
+        self.segments: list[Segment] = [known.get(folder) or Segment(folder) for folder in folders]
+        self.tail: list[TailBlock] = list(read_tail(transaction, config.dtype, previous.tail if previous else ()))
+        dead = read_log(transaction)
+        self.dead: NDArray[np.uint64] = np.sort(dead[:, 0] if at is None else dead[dead[:, 1] <= at, 0])
 
-    @staticmethod
-    def version_of(transaction: Transaction) -> tuple[int, int]:
-        """Tell one state of the catalog from another: commits and segments only grow."""
-        return transaction.count("commits"), transaction.count("segments")
+    @property
+    def pieces(self) -> list[Segment | TailBlock]:
+        """Everything that holds rows, oldest rows first."""
+        return [*self.segments, *self.tail]
 
-    def blocks(self) -> Iterator[Block]:
+    @property
+    def rows(self) -> int:
+        """Count the documents."""
+        return self.commit.rows
+
+    @property
+    def tail_rows(self) -> int:
+        """Count the rows that wait in the tail, live or not."""
+        return sum(len(block.rows) for block in self.tail)
+
+    def blocks(self, where: Sequence[Condition] = ()) -> Iterator[Block]:
         """Yield all rows, live or not, as views of mapped files and of the tail.
+
+        Parameters
+        ----------
+        where
+            Rows whose records do not meet all conditions are yielded as if they were dead.
 
         Raises
         ------
         Corrupt
             If a chunk is not what was written.
         """
-        for rows in self._stored():
-            yield Block(rows.sequence, rows.rh, rows.gh, rows.norms, self._live(rows.sequence))
+        for segment in self.segments:
+            chosen = _chosen(segment, where)
+            start = 0
+            for i in range(segment.chunks):
+                sequence = segment.chunk("sequence", i)
+                part = slice(start, start + len(sequence))
+                rh, gh, check = segment.vectors(i)
+                live = self._live(sequence, segment.chunk("commit", i)) & chosen[part]
+                block = Block(sequence, rh, gh, segment.chunk("norms", i), live, check=check)
+                if codes := segment.codes(i):
+                    block = replace(block, codes=codes.codes, code_scale=codes.scale, code_error=codes.error)
+                yield block
+                start = part.stop
+        for waiting in self.tail:
+            live = self._live(waiting.sequence, waiting.rows.commit) & _chosen(waiting, where)
+            yield waiting.as_block(live, coded=self._coded)
+
+    def records(self, sequences: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
+        """Return id and record of rows by their sequence numbers.
+
+        Raises
+        ------
+        Corrupt
+            If one is missing or damaged.
+        """
+        found = [self._find(sequence) for sequence in sequences]
+        return [
+            unpack_record(piece.record(row), f"the record of row {sequence}")
+            for sequence, (piece, row) in zip(sequences, found, strict=True)
+        ]
 
     def signature(self, name: str, sequence: int) -> Signatures:
         """Return one row as it is stored.
 
         Raises
         ------
-        NotFound
+        Corrupt
             If no row has this sequence number.
         """
+        piece, row = self._find(sequence)
+        if isinstance(piece, TailBlock):
+            stored = piece.rows[row : row + 1]
+        else:
+            i, at = divmod(row, len(piece.chunk("sequence", 0)))
+            stored = piece.stored(i)[at : at + 1]
+        units = np.concatenate([widened(stored.rh), widened(stored.gh)], axis=1)
+        if stored.rh.dtype == np.int8:  # of the whole row: give each channel its own length back
+            units *= stored.scale[:, None] * np.hypot(*stored.norms.T)[:, None]
+            rh, gh = np.split(units, [stored.rh.shape[1]], axis=1)
+            safe = np.where(stored.norms > 0, stored.norms, 1)
+            return Signatures((name,), rh / safe[:, :1], gh / safe[:, 1:], stored.norms)
+        rh, gh = np.split(units, [stored.rh.shape[1]], axis=1)
+        return Signatures((name,), rh, gh, stored.norms)
+
+    def live_sequences(self, where: Sequence[Condition] = ()) -> NDArray[np.uint64]:
+        """Return the sequence numbers of the live rows that meet all conditions, ascending."""
+        parts = [np.empty(0, np.uint64)]
+        for piece in self.pieces:
+            live = self._live(piece.sequence, piece.whole("commit"))
+            parts.append(piece.sequence[live & _chosen(piece, where)])
+        return np.concatenate(parts)
+
+    def _find(self, sequence: int) -> tuple[Segment | TailBlock, int]:
         wanted = np.uint64(sequence)
-        for rows in self._stored():
-            if rows.sequence[0] <= wanted <= rows.sequence[-1]:
-                at = int(np.searchsorted(rows.sequence, wanted))
-                if rows.sequence[at] == wanted:
-                    one = slice(at, at + 1)
-                    return Signatures((name,), rows.rh[one], rows.gh[one], rows.norms[one])
-        msg = f"row {sequence} ({name!r}) is in no segment. Run risedb verify"
-        raise NotFound(msg)
+        for piece in self.pieces:
+            if piece.sequence[0] <= wanted <= piece.sequence[-1]:
+                row = int(np.searchsorted(piece.sequence, wanted))
+                if piece.sequence[row] == wanted:
+                    return piece, row
+        msg = f"row {sequence} is in no segment. Run risedb verify"
+        raise Corrupt(msg)
 
-    def _stored(self) -> Iterator[StoredRows]:
-        for segment in self.segments:
-            yield from segment.blocks()
-        yield from self._tail
-
-    def _live(self, sequence: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        if not len(self._tombstones):
-            return np.ones(len(sequence), dtype=np.bool_)
-        at = np.searchsorted(self._tombstones, sequence)
-        at = np.minimum(at, len(self._tombstones) - 1)
-        live: NDArray[np.bool_] = self._tombstones[at] != sequence
+    def _live(self, sequence: NDArray[np.uint64], commit: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        live = np.ones(len(sequence), np.bool_) if self._at is None else commit <= np.uint64(self._at)
+        first, last = np.searchsorted(self.dead, sequence[0]), np.searchsorted(self.dead, sequence[-1], "right")
+        if last > first:
+            dead = self.dead[first:last]
+            at = np.searchsorted(sequence, dead)
+            live[at[sequence[at] == dead]] = False
         return live
+
+
+def _chosen(piece: Segment | TailBlock, where: Sequence[Condition]) -> NDArray[np.bool_]:
+    """Tell which rows meet all conditions: by column, or record by record where a field has no column."""
+    chosen = np.ones(len(piece.sequence), np.bool_)
+    for condition in where:
+        mask = piece.columns.mask(condition)
+        if mask is None:
+            records = (unpack_record(piece.record(row), "a record")[1] for row in range(len(chosen)))
+            mask = np.fromiter((condition.matches(record) for record in records), np.bool_, len(chosen))
+        if len(mask) != len(chosen):
+            msg = "a segment's columns have other rows than it has. Run risedb verify"
+            raise Corrupt(msg)
+        chosen &= mask
+    return chosen

@@ -1,85 +1,73 @@
-"""One index on disk: create, open, append, look up, take a snapshot.
+"""One index on disk: create, open, look up, take snapshots; and, for the one writer, change.
 
-Rows are appended in commits. Small commits collect in the catalog's tail; when they would make a segment of
-``seal_bytes``, or when the writer seals, they become an immutable segment. The transaction that names a segment also
-takes away the tail it replaces, so a reader sees either, never both or neither.
+FORMAT.md beside this file says what lies where.
 """
 
 import contextlib
 import errno
-import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 from risedb.config import Identity, StoreConfig
-from risedb.errors import AlreadyExists, Corrupt, DiskFailure, InvalidInput
-from risedb.signature import Signatures
+from risedb.errors import AlreadyExists, Corrupt, DiskFailure, InvalidInput, ReadOnly
 from risedb.storage import vfs
-from risedb.storage.catalog import Catalog, Entry, Transaction, number_key
-from risedb.storage.format import check_format, write_format
-from risedb.storage.lock import WriterLock
-from risedb.storage.records import pack_record, unpack_record
-from risedb.storage.rows import StoredRows
-from risedb.storage.segment import Segment, write_segment
-from risedb.storage.snapshot import Snapshot, segment_names
+from risedb.storage.catalog import Catalog
+from risedb.storage.compaction import CompactReport, compact, dry_run
+from risedb.storage.format import read_format, write_format
+from risedb.storage.medium import refuse_network
+from risedb.storage.readers import ReaderLease, begin_generation
+from risedb.storage.snapshot import Commit, Snapshot, read_commit
+from risedb.storage.transaction import Version, version_at
+from risedb.storage.writer import NewRows, Writer
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewRows:
-    """n documents to append, in the order of the input.
-
-    Parameters
-    ----------
-    signatures
-        Their signatures, with their ids.
-    content_hashes
-        n hashes of 16 bytes, by which an unchanged document is recognised.
-    records
-        n JSON objects.
-    """
-
-    signatures: Signatures
-    content_hashes: Sequence[bytes]
-    records: Sequence[Mapping[str, Any]]
+FOLDERS = ("catalog", "segments", "staging", "deletions", "readers")
 
 
 class Store:
-    """An index's folder. Readers need no lock; a writer calls :meth:`lock` first.
+    """An index's folder, as of one commit. Readers need no lock; a writer calls :meth:`lock` first.
+
+    What is read stays as it was when the store was opened, whatever others write, until :meth:`refresh` or a change of
+    its own.
 
     Parameters
     ----------
     path
         The index's folder.
+    at
+        Read it as it was after this commit; then it cannot be changed.
 
     Raises
     ------
     NotFound, InvalidInput
-        If there is no such folder, or it is no index.
+        If there is no such folder or commit, or it is no index.
     UnsupportedFormat
         If it is of a format version that is not read here.
     Corrupt
         If the catalog cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at: int | None = None) -> None:
         self.path = path
-        check_format(path)
+        self._at = at
+        read_format(path)
         self._catalog = Catalog(path / "catalog")
-        self._lock: WriterLock | None = None
-        self._snapshot: Snapshot | None = None
+        self._writer: Writer | None = None
+        self._known: Snapshot | None = None  # the last snapshot, whose open files are used again
+        self._stale = False
         try:
             with self._catalog.read() as transaction:
                 self.identity = Identity.from_dict(transaction.json("meta", b"identity"))
                 self.config = StoreConfig(**transaction.json("meta", b"store"))
+                self.settings: dict[str, Any] = transaction.json("meta", b"settings")
+            self.refresh()
         except (InvalidInput, TypeError) as error:
             self._catalog.close()
             msg = f"the catalog of {path} holds no identity: {error}. Run risedb verify"
             raise Corrupt(msg) from error
-        except Corrupt:
+        except BaseException:
             self._catalog.close()
             raise
 
@@ -103,34 +91,24 @@ class Store:
         AlreadyExists
             If something is there.
         """
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            msg = f"{path} is there already and is not a RiseDB index; choose another folder"
-            raise AlreadyExists(msg)
-        new = path.absolute().with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            for folder in ("catalog", "segments", "staging"):
+        refuse_network(path)
+        with new_folder(path) as new:
+            for folder in FOLDERS:
                 vfs.make_folder(new / folder)
-            with contextlib.closing(Catalog(new / "catalog")) as catalog, catalog.write() as transaction:
-                transaction.put_json("meta", b"identity", identity.as_dict())
-                transaction.put_json("meta", b"settings", settings)
-                transaction.put_json("meta", b"store", asdict(config))
-            write_format(new)
-            vfs.sync_tree(new)
-            vfs.rename(new, path.absolute())
-        except DiskFailure as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
-                raise
-            msg = f"{path} was made by another process meanwhile; run the same command again"
-            raise AlreadyExists(msg) from error
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+            about = {"identity": identity.as_dict(), "settings": settings, "store": asdict(config)}
+            with contextlib.closing(Catalog(new / "catalog", create=True)) as catalog, catalog.write() as transaction:
+                for name, value in about.items():
+                    transaction.put_json("meta", name.encode(), value)
+            begin_generation(new, 0)
+            write_format(new, about)
         return cls(path)
 
     def close(self) -> None:
-        """Release the lock and the catalog."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        """Release the lock, the snapshot and the catalog."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+        self._known = None
         self._catalog.close()
 
     def lock(self) -> None:
@@ -140,83 +118,35 @@ class Store:
         ------
         Busy
             If another process is.
+        ReadOnly
+            If the store shows an earlier commit.
+        InvalidInput
+            If the index lies on a network file system.
         """
-        if self._lock is None:
-            self._lock = WriterLock(self.path / "writer.lock")
-            self._remove_uncommitted()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the index remembers for its user."""
-        with self._catalog.read() as transaction:
-            settings: dict[str, Any] = transaction.json("meta", b"settings")
-        return settings
-
-    def lookup(self, ids: Sequence[str]) -> list[Entry | None]:
-        """Find ids: each one's sequence number and content hash, or None."""
-        with self._catalog.read() as transaction:
-            return [transaction.entry(name) for name in ids]
-
-    def append(self, rows: NewRows) -> None:
-        """Commit rows: after this returns they are durable; a row whose id was there takes the old one's place.
-
-        Parameters
-        ----------
-        rows
-            At least one; no id twice.
-
-        Raises
-        ------
-        OutOfSpace, DiskFailure
-            If the disk does not take them; then none was added.
-        """
-        ids = rows.signatures.ids
-        with self._catalog.read() as transaction:
-            commit = transaction.count("commits") + 1
-            first = _number(transaction, b"next_sequence")
-            replaced = [entry.sequence for name in ids if (entry := transaction.entry(name))]
-            tail_bytes = _number(transaction, b"tail_bytes")
-        stored = StoredRows.of(rows.signatures, first, commit, replaced, self.config.dtype)
-        packed = [pack_record(*pair) for pair in zip(ids, rows.records, strict=True)]
-        segment = None
-        if tail_bytes + stored.nbytes >= self.config.seal_bytes:
-            segment = self._write_segment(stored, packed)
-        payload = stored.nbytes + sum(map(len, packed)) + 2 * sum(len(name.encode()) + 64 for name in ids)
-        with self._catalog.write(payload) as transaction:
-            if segment is None:
-                transaction.put("tail", number_key(first), stored.pack())
-                transaction.put("meta", b"tail_bytes", number_key(tail_bytes + stored.nbytes))
-            else:
-                _name_segment(transaction, *segment)
-            for offset, name in enumerate(ids):
-                transaction.put("records", number_key(first + offset), packed[offset])
-                transaction.put_entry(name, Entry(first + offset, rows.content_hashes[offset]))
-            for sequence in replaced:
-                transaction.put("tombstones", number_key(sequence), number_key(commit))
-            transaction.put("meta", b"next_sequence", number_key(first + len(ids)))
-            about = {
-                "rows": len(ids),
-                "replaced": len(replaced),
-                "time": datetime.now(UTC).isoformat(),
-            }
-            transaction.put_json("commits", number_key(commit), about)
-
-    def seal(self) -> None:
-        """Turn the tail, if there is one, into a segment."""
-        with self._catalog.read() as transaction:
-            if transaction.count("tail") == 0:
-                return
-        segment = self._write_segment(None, [])
-        with self._catalog.write() as transaction:
-            _name_segment(transaction, *segment)
+        if self._at is not None:
+            msg = f"{self.path} is open as it was at commit {self._at}; what is past cannot be changed"
+            raise ReadOnly(msg)
+        if self._writer is None:
+            self._writer = Writer(self.path, self._catalog, self.identity, self.config)
+            self.refresh()
 
     def snapshot(self) -> Snapshot:
-        """Return the index as of its newest commit; it stays as it is while others write."""
+        """Return the index as of its commit; the value stays as it is while others write."""
+        if self._stale or self._known is None:
+            self._known, self._stale = self._newest(), False
+        return self._known
+
+    def refresh(self) -> bool:
+        """Go on to the newest commit, and tell whether there is another one than before."""
+        before, self._known = self._known, self._newest()
+        self._stale = False
+        return before is None or before.version != self._known.version
+
+    def lookup(self, ids: Sequence[str]) -> list[Version | None]:
+        """Find ids: each one's live row and content hash, or None."""
+        commit = self.snapshot().commit.number
         with self._catalog.read() as transaction:
-            version = Snapshot.version_of(transaction)
-            if self._snapshot is None or self._snapshot.version != version:
-                self._snapshot = Snapshot(self.path, transaction, self.config.dtype, self._snapshot)
-            return self._snapshot
+            return [version_at(transaction.versions(name), commit) for name in ids]
 
     def records(self, sequences: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
         """Return id and record of rows by their sequence numbers.
@@ -226,65 +156,117 @@ class Store:
         Corrupt
             If one is missing or damaged.
         """
+        return self.snapshot().records(sequences)
+
+    def commits(self) -> Iterator[Commit]:
+        """Yield the commits that can be read, newest first."""
+        newest = self.snapshot().commit.number
         with self._catalog.read() as transaction:
-            return [_record(transaction, sequence) for sequence in sequences]
+            for number in range(newest, max(transaction.number(b"oldest_commit"), 1) - 1, -1):
+                yield read_commit(transaction, number)
 
-    def all_records(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """Yield sequence number, id and record of every row that was ever committed, oldest first."""
-        with self._catalog.read() as transaction:
-            for key, value in transaction.items("records"):
-                sequence = int.from_bytes(key)
-                yield sequence, *unpack_record(value, f"the record of row {sequence}")
+    def copy_catalog(self, folder: Path) -> None:
+        """Copy the catalog as it is now, into a folder that is there."""
+        self._catalog.copy(folder)
 
-    def _write_segment(self, rows: StoredRows | None, packed: list[bytes]) -> tuple[str, Segment]:
-        """Write the tail and then `rows` as a segment that no commit names yet."""
-        with self._catalog.read() as transaction:
-            tail = [StoredRows.unpack(block, self.config.dtype) for _, block in transaction.items("tail")]
-            tail_records = [
-                transaction.get("records", number_key(sequence)) or b""
-                for block in tail
-                for sequence in block.sequence.tolist()
-            ]
-            number = transaction.count("segments")
-        name = f"{number:06d}-{uuid.uuid4().hex[:12]}"
-        job = self.path / "staging" / name
-        everything = StoredRows.concatenate([*tail, rows] if rows is not None else tail)
-        write_segment(
-            job,
-            everything,
-            [*tail_records, *packed],
-            chunk_bytes=self.config.chunk_bytes,
-            extra={"identity": self.identity.as_dict(), "commit": int(everything.commit[-1])},
-        )
-        vfs.rename(job, self.path / "segments" / name)
-        return name, Segment(self.path / "segments" / name)
+    def append(self, rows: NewRows) -> None:
+        """Commit rows: after this returns they are durable; a row whose id was there takes the old one's place.
 
-    def _remove_uncommitted(self) -> None:
-        """Remove segments and staging folders that no commit names: a writer died before its commit."""
-        with self._catalog.read() as transaction:
-            named = set(segment_names(transaction))
-        leftovers = [*(self.path / "staging").iterdir()]
-        leftovers += [folder for folder in (self.path / "segments").iterdir() if folder.name not in named]
-        for folder in leftovers:
-            vfs.remove_tree(folder)
+        Raises
+        ------
+        OutOfSpace, DiskFailure
+            If the disk does not take them; then none was added.
+        """
+        with self._changed() as writer:
+            writer.append(rows)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Commit the deletion of documents, and return how many there were; other ids are passed over."""
+        with self._changed() as writer:
+            return writer.delete(ids)
+
+    def seal(self) -> None:
+        """Turn the tail, if there is one, into a segment."""
+        with self._changed() as writer:
+            writer.seal()
+
+    def compact(self, *, preview: bool = False) -> CompactReport:
+        """Merge small segments and rewrite those with dead rows; earlier commits can then no longer be read.
+
+        Parameters
+        ----------
+        preview
+            Change nothing; tell what would be done, the tail apart.
+
+        Raises
+        ------
+        Corrupt
+            If a segment is damaged.
+        """
+        if preview:
+            return dry_run(self.snapshot(), self.config.seal_bytes)
+        self.seal()
+        with self._changed() as writer:
+            report = compact(writer, self.snapshot())
+        self.refresh()  # lets go of the files that were rewritten
+        with self._changed() as writer:
+            return replace(report, waiting=writer.remove_retired())
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[Writer]:
+        if self._writer is None:
+            msg = f"{self.path} is open for reading"
+            raise ReadOnly(msg)
+        try:
+            yield self._writer
+        finally:
+            self._stale = True  # the next snapshot is another one
+
+    def _newest(self) -> Snapshot:
+        """Take a snapshot, with a lease on its generation that began while it was the newest."""
+        previous = self._known
+        while True:
+            with self._catalog.read() as transaction:
+                generation = transaction.number(b"generation")
+            lease = previous.lease if previous else None
+            try:
+                if lease is None or lease.generation != generation:
+                    lease = ReaderLease(self.path, generation)
+            except FileNotFoundError:
+                lease = None
+            with self._catalog.read() as transaction:
+                if transaction.number(b"generation") != generation:
+                    continue
+                if lease is None:
+                    msg = f"{self.path / 'readers'} lacks the file of generation {generation}. Run risedb repair"
+                    raise Corrupt(msg)
+                if previous and previous.version == transaction.id:
+                    return previous
+                return Snapshot(self.path, transaction, self.config, lease, self._at, previous)
 
 
-def _number(transaction: Transaction, name: bytes) -> int:
-    value = transaction.get("meta", name)
-    return 0 if value is None else int.from_bytes(value)
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, that takes its place at `path` at the end, whole and durable, or is removed.
 
-
-def _name_segment(transaction: Transaction, name: str, segment: Segment) -> None:
-    """Put a segment in the place of the tail."""
-    transaction.clear("tail")
-    transaction.put("meta", b"tail_bytes", number_key(0))
-    about = {"name": name, "rows": segment.rows, "bytes": segment.nbytes}
-    transaction.put_json("segments", number_key(transaction.count("segments")), about)
-
-
-def _record(transaction: Transaction, sequence: int) -> tuple[str, dict[str, Any]]:
-    value = transaction.get("records", number_key(sequence))
-    if value is None:
-        msg = f"row {sequence} has no record in the catalog. Run risedb verify"
-        raise Corrupt(msg)
-    return unpack_record(value, f"the record of row {sequence}")
+    Raises
+    ------
+    AlreadyExists
+        If something is there, or was made there meanwhile.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        msg = f"{path} is there already; choose another folder"
+        raise AlreadyExists(msg)
+    new = path.absolute().with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield new
+        vfs.sync_tree(new)
+        vfs.rename(new, path.absolute())
+    except DiskFailure as error:
+        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+            raise
+        msg = f"{path} was made by another process meanwhile; run the same command again"
+        raise AlreadyExists(msg) from error
+    finally:
+        if new.exists():
+            vfs.remove_tree(new)

@@ -1,17 +1,20 @@
 """Whether an index is what was committed: findings, not exceptions, so that all damage is named at once."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from risedb.errors import Corrupt, RiseDBError
-from risedb.storage.catalog import DATABASES, Catalog, Transaction, check_size, number_key
+from risedb.storage import tombstones
+from risedb.storage.catalog import Catalog, check_size, check_structure
 from risedb.storage.checksum import crc32c
+from risedb.storage.format import read_format
 from risedb.storage.records import unpack_record
-from risedb.storage.rows import StoredRows
 from risedb.storage.segment import Segment
-from risedb.storage.snapshot import segment_names
+from risedb.storage.snapshot import Snapshot, segment_names
 from risedb.storage.store import Store
+from risedb.storage.transaction import DATABASES, Transaction, version_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,15 @@ class Finding:
 
 
 def verify(path: Path, *, full: bool = True) -> list[Finding]:
-    """Check an index; an empty list means that it is sound.
+    """Check an index; an empty list means that it is sound. A writer may go on meanwhile.
 
     Parameters
     ----------
     path
         The index's folder.
     full
-        Read every byte: all checksums, and every row to its record to its id and back. Without it, only what exists and
-        how long it is.
+        Read every byte: all checksums, every page of the catalog, and every row to its record to its id and back.
+        Without it, only what exists and how long it is.
 
     Raises
     ------
@@ -47,33 +50,51 @@ def verify(path: Path, *, full: bool = True) -> list[Finding]:
         If there is no index to check.
     """
     try:
-        check_size(path / "catalog")
-        store = Store(path)
+        read_format(path)
     except Corrupt as error:
-        return [Finding(str(path / "catalog"), str(error))]
+        return [Finding("FORMAT", str(error))]
     try:
-        return list(_findings(path, store.config.dtype, full=full))
-    finally:
-        store.close()
+        check_size(path / "catalog")
+        if full:  # without LMDB, which a damaged file can kill
+            check_structure(path / "catalog")
+        with contextlib.closing(Store(path)) as store:
+            snapshot = store.snapshot()
+            with contextlib.closing(Catalog(path / "catalog")) as catalog:
+                return list(_findings(path, catalog, snapshot, full=full))
+    except Corrupt as error:
+        found = _catalog_values(path) if full else []
+        return found or [Finding("catalog", str(error))]
 
 
-def _findings(path: Path, dtype: str, *, full: bool) -> Iterator[Finding]:
-    catalog = Catalog(path / "catalog")
-    try:
-        with catalog.read() as transaction:
-            found = list(_values(transaction)) if full else []
+def _findings(path: Path, catalog: Catalog, snapshot: Snapshot, *, full: bool) -> Iterator[Finding]:
+    with catalog.read() as transaction:
+        found = list(_values(transaction)) if full else []
+        for folder in (segment.folder for segment in snapshot.segments):
+            found += damaged_files(folder, full=full)
+        for name in tombstones.file_names(transaction):
             try:
-                folders = [path / "segments" / name for name in segment_names(transaction)]
+                tombstones.read_file(path / "deletions" / name)
             except Corrupt as error:
-                folders = []
-                found += [] if found else [Finding("catalog/segments", str(error))]
-            for folder in folders:
-                found += _segment(folder, full=full)
-            yield from found
-            if full and not found:  # else what follows would only repeat it
-                yield from _rows(transaction, folders, dtype)
-    finally:
-        catalog.close()
+                with catalog.read() as newer:  # a writer may have put another in its place
+                    if name in tombstones.file_names(newer):
+                        found.append(Finding(f"deletions/{name}", str(error)))
+        yield from found
+        if full and not found:  # else what follows would only repeat it
+            yield from _rows(transaction, snapshot)
+
+
+def _catalog_values(path: Path) -> list[Finding]:
+    """Name the entries of a catalog that the store cannot make sense of."""
+    try:
+        check_size(path / "catalog")
+        check_structure(path / "catalog")
+        with contextlib.closing(Catalog(path / "catalog")) as catalog, catalog.read() as transaction:
+            found = list(_values(transaction))
+            for name in segment_names(transaction) if not found else ():
+                found += damaged_files(path / "segments" / name, full=False)
+            return found
+    except Corrupt:
+        return []
 
 
 def _values(transaction: Transaction) -> Iterator[Finding]:
@@ -86,9 +107,10 @@ def _values(transaction: Transaction) -> Iterator[Finding]:
                 yield Finding(f"catalog/{database}/{key!r}", str(error))
 
 
-def _segment(folder: Path, *, full: bool) -> Iterator[Finding]:
+def damaged_files(folder: Path, *, full: bool) -> Iterator[Finding]:
+    """Check the files of a segment against segment.json: whether they exist and how long they are; their bytes too."""
     try:
-        files = Segment.read_summary(folder)["files"]
+        files = Segment(folder).summary["files"]
     except Corrupt as error:
         yield Finding(str(folder), str(error))
         return
@@ -104,35 +126,27 @@ def _segment(folder: Path, *, full: bool) -> Iterator[Finding]:
             yield Finding(str(file), "its checksum is not the one that was written")
 
 
-def _rows(transaction: Transaction, segments: list[Path], dtype: str) -> Iterator[Finding]:
-    """Check that every row has its record, the same in catalog and segment, and every live row its id."""
-    tombstones = {int.from_bytes(key) for key in transaction.keys("tombstones")}
-    seen: set[int] = set()
-    for folder in segments:
-        segment = Segment(folder)
-        for sequence, copy in zip(segment.sequences().tolist(), segment.records(), strict=True):
-            if transaction.get("records", number_key(sequence)) != copy:
-                yield Finding(f"{folder} row {sequence}", "its record is not the catalog's")
-            seen.add(sequence)
-    for _, block in transaction.items("tail"):
-        seen.update(StoredRows.unpack(block, dtype).sequence.tolist())
-    for sequence in sorted(seen):
-        yield from _row(transaction, sequence, live=sequence not in tombstones)
-    if (live := len(seen - tombstones)) != (ids := transaction.count("ids")):
-        yield Finding("catalog/ids", f"{ids} ids for {live} live rows")
-    missing = {int.from_bytes(key) for key in transaction.keys("records")} - seen
-    for sequence in sorted(missing):
-        yield Finding(f"catalog/records/{sequence}", "a record whose row is in no segment")
-
-
-def _row(transaction: Transaction, sequence: int, *, live: bool) -> Iterator[Finding]:
-    place = f"catalog/records/{sequence}"
-    try:
-        value = transaction.get("records", number_key(sequence))
-        name, _ = unpack_record(value or b"", place)
-        entry = transaction.entry(name)
-    except RiseDBError as error:
-        yield Finding(place, str(error))
-        return
-    if live and (entry is None or entry.sequence != sequence):
-        yield Finding(place, f"its id {name!r} leads to {entry and entry.sequence}")
+def _rows(transaction: Transaction, snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that every row leads to its record, its id, and back to itself."""
+    dead = set(snapshot.dead.tolist())
+    rows, newest = 0, -1
+    for piece in snapshot.pieces:
+        for row, sequence in enumerate(piece.sequence.tolist()):
+            if sequence <= newest:
+                yield Finding(f"row {sequence}", f"it stands after row {newest}")
+            newest = sequence
+            rows += sequence not in dead
+            try:
+                name, _ = unpack_record(piece.record(row), f"the record of row {sequence}")
+                versions = transaction.versions(name)
+            except RiseDBError as error:
+                yield Finding(f"row {sequence}", str(error))
+                continue
+            live = version_at(versions, None)
+            if (sequence in dead) == (live is not None and live.sequence == sequence):
+                yield Finding(f"row {sequence}", f"its id {name!r} leads to {live and live.sequence}")
+    if rows != snapshot.rows:
+        yield Finding("catalog/commits", f"the newest tells of {snapshot.rows} documents, and there are {rows}")
+    ids = sum(1 for _ in transaction.keys("ids"))
+    if ids < rows:
+        yield Finding("catalog/ids", f"{ids} ids for {rows} documents")

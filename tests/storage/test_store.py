@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import resource
@@ -26,9 +27,11 @@ from risedb.errors import (
     UnsupportedFormat,
 )
 from risedb.storage import Store, verify, vfs
-from risedb.storage.catalog import Catalog, id_key
+from risedb.storage.catalog import Catalog
+from risedb.storage.checksum import seal_json, unseal_json
 from risedb.storage.format import write_format
 from risedb.storage.segment import Segment
+from risedb.storage.transaction import id_key
 from tests.storage.pools import IDENTITY, contents, expected, new_rows, new_store
 
 
@@ -99,9 +102,9 @@ def test_store_holds_what_a_dict_holds(tmp_path):
 def test_a_new_index_is_empty_and_sound(store, path):
     assert contents(store) == ({}, [])
     assert verify(path, full=True) == []
-    about = json.loads((path / "FORMAT").read_text())
+    about = json.loads((path / "FORMAT").read_text().splitlines()[0])
     assert about["format"] == "risedb"
-    assert about["version"] == 0
+    assert about["version"] == 1
 
 
 def test_settings_and_identity_come_back(store, path):
@@ -139,7 +142,7 @@ def test_chunks_of_one_segment_are_cut_alike_and_read_back_in_order(path):
     rows = new_rows([f"d{i:03}" for i in range(37)])
     store.append(rows)
     store.seal()
-    assert len(list(Segment(segment_folders(path)[0]).blocks())) > 3
+    assert Segment(segment_folders(path)[0]).chunks > 3
     seen, order = contents(store)
     assert seen == expected(rows)
     assert order == list(rows.signatures.ids)
@@ -147,7 +150,7 @@ def test_chunks_of_one_segment_are_cut_alike_and_read_back_in_order(path):
 
 
 def test_single_adds_make_no_folder_until_they_fill_a_segment(path):
-    store = new_store(path, seal_bytes=9_000)
+    store = new_store(path, seal_bytes=20_000)
     store.lock()
     for i in range(250):
         store.append(new_rows([f"d{i}"]))
@@ -208,9 +211,12 @@ def test_a_snapshot_stays_as_it_is_while_others_write(store):
     assert sum(len(block) for block in store.snapshot().blocks()) == 3
 
 
-def test_readers_in_threads_and_another_handle_see_the_newest_commit(store, path):
+def test_readers_in_threads_see_the_newest_commit_once_they_refresh(store, path):
     reader = Store(path)
     store.append(new_rows(["a"]))
+    assert reader.snapshot().rows == 0
+    assert reader.refresh()
+    assert not reader.refresh()
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(lambda _: reader.snapshot().rows, range(20))) == {1}
     reader.close()
@@ -364,12 +370,14 @@ def test_open_tells_what_is_no_index(tmp_path):
         ({"version": 99}, "version 99"),
         ({"format": "other"}, "other"),
         ({"byte_order": "big"}, "big-endian"),
+        ({"version": 0}, "version 0"),
+        ({"requires": ["telepathy"]}, "needs telepathy"),
     ],
 )
 def test_unknown_formats_are_refused_by_name(store, path, change, message):
     store.close()
-    about = json.loads((path / "FORMAT").read_text())
-    (path / "FORMAT").write_text(json.dumps({**about, **change}))
+    about = unseal_json((path / "FORMAT").read_bytes(), "FORMAT")
+    (path / "FORMAT").write_bytes(seal_json({**about, **change}))
     with pytest.raises(UnsupportedFormat, match=message):
         Store(path)
 
@@ -405,6 +413,8 @@ def test_a_flipped_bit_anywhere_is_named_and_never_returned(tmp_path):
     for file in every_file(sound):
         if file.name == "data.mdb":
             continue  # pages: the next test
+        if not file.stat().st_size:
+            continue  # what readers lock has nothing in it
         copy = tmp_path / "copy.rise"
         shutil.copytree(sound, copy)
         target = copy / file.relative_to(sound)
@@ -416,16 +426,16 @@ def test_a_flipped_bit_anywhere_is_named_and_never_returned(tmp_path):
             assert read_everything(copy) == truth
         except (Corrupt, UnsupportedFormat, InvalidInput) as error:
             told = [error]
-        if file.name not in {"FORMAT", "segment.json"}:
+        with contextlib.suppress(UnsupportedFormat):  # a flip in its version
             told += verify(copy, full=True)
-            assert told, f"a flip in {target} was not noticed"
+        assert told, f"a flip in {target} was not noticed"
         shutil.rmtree(copy)
 
 
-@pytest.mark.parametrize("database", ["records", "ids", "tail", "segments", "tombstones"])
+@pytest.mark.parametrize("database", ["ids", "tail", "segments", "tombstones", "commits"])
 def test_a_flipped_bit_in_any_value_of_the_catalog_is_named(tmp_path, database):
     path = filled(tmp_path / "pool.rise")
-    environment = lmdb.open(str(path / "catalog"), readonly=True, max_dbs=7)
+    environment = lmdb.open(str(path / "catalog"), readonly=True, max_dbs=9)
     with environment.begin() as transaction:
         inner = environment.open_db(database.encode(), transaction, create=False)
         key, value = next(iter(transaction.cursor(inner)))
@@ -436,7 +446,7 @@ def test_a_flipped_bit_in_any_value_of_the_catalog_is_named(tmp_path, database):
     flipped = bytes([value[0] ^ 16]) + value[1:]
     file.write_bytes(data.replace(value, flipped))
     assert any(finding.place == f"catalog/{database}/{key!r}" for finding in verify(path, full=True))
-    if database != "tombstones":  # whose keys alone are read
+    if database != "commits":  # of which the first is not read
         with pytest.raises(Corrupt, match="checksum"):
             read_everything(path)
 
@@ -516,10 +526,12 @@ def test_the_catalog_s_map_grows_under_an_open_reader(path, monkeypatch):
     code = WRITER.replace("itertools.count()", "range(0, 1)")
     reader = Store(path)
     store.append(new_rows([f"d{i}" for i in range(20_000)]))
+    reader.refresh()
     assert reader.snapshot().rows == 20_000
     store.close()
     grown = in_a_process(code.replace('[f"d{i}", f"e{i}"]', '[f"x{j}" for j in range(30_000)]'), path)
     assert grown.returncode == 0, grown.stderr
+    reader.refresh()
     assert reader.snapshot().rows == 50_000
     assert len(reader.records([49_999])) == 1
     reader.close()
@@ -540,15 +552,15 @@ def test_a_catalog_that_names_a_folder_outside_is_refused(store, path, name):
     with store._catalog.write() as transaction:
         transaction.put_json("segments", (0).to_bytes(8), {"name": name, "rows": 1, "bytes": 1})
     with pytest.raises(Corrupt, match="which no writer did"):
-        store.snapshot()
+        store.refresh()
 
 
 def test_a_summary_that_names_a_file_outside_is_a_finding(store, path):
     store.append(new_rows(["a"]))
     store.seal()
     summary = segment_folders(path)[0] / "segment.json"
-    about = json.loads(summary.read_text())
-    summary.write_text(json.dumps({**about, "files": {"../../FORMAT": {"bytes": 1, "crc32c": 0}}}))
+    about = unseal_json(summary.read_bytes(), "a summary")
+    summary.write_bytes(seal_json({**about, "files": {"../../FORMAT": {"bytes": 1, "crc32c": 0}}}))
     assert any("outside" in finding.problem for finding in verify(path))
 
 
@@ -578,13 +590,13 @@ def test_closing_twice_takes_nothing_from_other_handles_and_use_after_closing_is
 
 def test_create_tells_of_an_index_that_appeared_meanwhile(path, monkeypatch):
     with monkeypatch.context() as inner:
-        inner.setattr("risedb.storage.store.write_format", lambda new: _make_meanwhile(new, path, inner))
+        inner.setattr("risedb.storage.store.write_format", lambda new, about: _make_meanwhile(new, about, path, inner))
         with pytest.raises(AlreadyExists, match="meanwhile"):
             new_store(path)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def _make_meanwhile(new, path, inner):
+def _make_meanwhile(new, about, path, inner):
     inner.setattr("risedb.storage.store.write_format", write_format)
     new_store(path).close()
-    write_format(new)
+    write_format(new, about)

@@ -1,0 +1,283 @@
+"""Repair: a new catalog from what is sound. What is damaged is set aside with a list of its ids; nothing is deleted."""
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from risedb.config import StoreConfig
+from risedb.errors import Corrupt, RiseDBError
+from risedb.storage import tombstones, vfs
+from risedb.storage.catalog import Catalog, check_size, check_structure
+from risedb.storage.format import read_format, write_format
+from risedb.storage.lock import WriterLock
+from risedb.storage.medium import refuse_network
+from risedb.storage.readers import begin_generation
+from risedb.storage.records import unpack_record
+from risedb.storage.segment import Segment
+from risedb.storage.snapshot import segment_names
+from risedb.storage.store import FOLDERS
+from risedb.storage.tail import TailBlock
+from risedb.storage.transaction import Transaction, Version, number_key
+from risedb.storage.verify import damaged_files, verify
+
+_BATCH = 10_000  # ids in one transaction of the new catalog
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What a repair found and did.
+
+    Parameters
+    ----------
+    changed
+        False if all was sound, and nothing was done.
+    rows
+        Documents in the index now.
+    set_aside
+        Folders under ``damaged``, each with the problem and the ids that it held, as far as they are known.
+    lost
+        What is nowhere any more, in words.
+    """
+
+    changed: bool
+    rows: int = 0
+    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+
+def repair(path: Path) -> RepairReport:
+    """Make an index sound again from its immutable files and what can still be read of its catalog.
+
+    Parameters
+    ----------
+    path
+        The index's folder.
+
+    Raises
+    ------
+    Busy
+        If a writer is at work.
+    Corrupt
+        If neither FORMAT nor the catalog tells what the index is.
+    NotFound, InvalidInput, UnsupportedFormat
+        If it is no index.
+    """
+    refuse_network(path)
+    lock = WriterLock(path / "writer.lock")
+    try:
+        if not verify(path, full=True):
+            return RepairReport(changed=False)
+        return _Repair(path, _Remains(path)).run()
+    finally:
+        lock.release()
+
+
+class _Remains:
+    """What can still be read of the catalog; all of it if it is sound."""
+
+    def __init__(self, path: Path) -> None:
+        self.tail: list[TailBlock] = []
+        self.dead = tombstones.NONE
+        self.named: list[str] | None = None
+        self.ids: set[str] = set()  # of live documents
+        self.lost: list[str] = []
+        self.generation = 0
+        about: dict[str, Any] | None = None
+        with contextlib.suppress(Corrupt):
+            about = read_format(path)
+        self.format_is_sound = about is not None
+        try:
+            check_size(path / "catalog")
+            check_structure(path / "catalog")
+            with contextlib.closing(Catalog(path / "catalog")) as catalog, catalog.read() as transaction:
+                about = about or {name: transaction.json("meta", name.encode()) for name in _ABOUT}
+                self._read(transaction, StoreConfig(**about["store"]).dtype)
+        except (Corrupt, TypeError) as error:
+            self.lost.append(f"the catalog cannot be read, and with it what only its tail held ({error})")
+        if about is None:
+            msg = f"neither FORMAT nor the catalog of {path} can be read; restore one of them from a backup"
+            raise Corrupt(msg)
+        self.about = {name: about[name] for name in _ABOUT}
+        self.config = StoreConfig(**about["store"])
+
+    def _read(self, transaction: Transaction, dtype: str) -> None:
+        for key in transaction.keys("tail"):
+            with self._reading(f"rows of the tail from number {int.from_bytes(key)} on"):
+                self.tail.append(TailBlock.unpack(transaction.get("tail", key) or b"", dtype))
+        for key in transaction.keys("tombstones"):
+            with self._reading("some deletions of the newest commits"):
+                block = transaction.get("tombstones", key) or b""
+                self.dead = np.concatenate([self.dead, np.frombuffer(block, "<u8").reshape(-1, 2)])
+        with contextlib.suppress(Corrupt):
+            self.ids.update(transaction.live_ids())
+        with contextlib.suppress(Corrupt):
+            self.generation = transaction.number(b"generation")
+        with contextlib.suppress(Corrupt):
+            self.named = segment_names(transaction)
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (Corrupt, ValueError) as error:
+            self.lost.append(f"{what} ({error})")
+
+
+_ABOUT = ("identity", "settings", "store")
+
+
+class _Repair:
+    """One repair, under the writer's lock."""
+
+    def __init__(self, path: Path, remains: _Remains) -> None:
+        self._path = path
+        self._remains = remains
+        self._aside = path / "damaged" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") / uuid.uuid4().hex[:6]
+        self._set_aside: list[dict[str, Any]] = []
+        self._lost = remains.lost
+
+    def run(self) -> RepairReport:
+        segments = self._sound_segments()
+        dead = self._tombstones(segments)
+        new = self._path / "staging" / f"catalog-{uuid.uuid4().hex[:12]}"
+        for folder in FOLDERS:
+            vfs.make_folder(self._path / folder)
+        vfs.make_folder(new)
+        with contextlib.closing(Catalog(new, create=True)) as catalog:
+            rows = self._fill(catalog, segments, dead)
+        vfs.sync_tree(new)
+        self._move("catalog", "the catalog before this repair", [])
+        vfs.rename(new, self._path / "catalog")
+        if not self._remains.format_is_sound:
+            self._move("FORMAT", "its checksum does not fit", [])
+            write_format(self._path, self._remains.about)
+            vfs.sync_folder(self._path)
+        return RepairReport(changed=True, rows=rows, set_aside=self._set_aside, lost=self._lost)
+
+    def _sound_segments(self) -> list[Segment]:
+        """Return the segments to go on with, by their rows; move the damaged ones aside."""
+        sound: list[Segment] = []
+        for folder in sorted((self._path / "segments").iterdir()):
+            if self._remains.named is not None and folder.name not in self._remains.named:
+                continue  # no commit names it: the next writer clears it
+            if problems := list(damaged_files(folder, full=True)):
+                self._move(f"segments/{folder.name}", problems[0].problem, _readable_ids(folder))
+            else:
+                sound.append(Segment(folder))
+        for name in set(self._remains.named or ()) - {folder.name for folder in (self._path / "segments").iterdir()}:
+            if not any(aside["place"] == f"segments/{name}" for aside in self._set_aside):
+                self._lost.append(f"segment {name} is not there")
+        superseded = {name for segment in sound for name in segment.summary["supersedes"]}
+        sound = sorted(
+            (segment for segment in sound if segment.folder.name not in superseded),
+            key=lambda segment: (int(segment.sequence[0]), -segment.summary["commit"]),
+        )
+        kept: list[Segment] = []
+        for segment in sound:
+            if kept and segment.sequence[0] <= kept[-1].sequence[-1]:
+                place = f"segments/{segment.folder.name}"
+                self._move(place, f"it has rows of {kept[-1].folder.name}", _readable_ids(segment.folder))
+            else:
+                kept.append(segment)
+        return kept
+
+    def _tombstones(self, segments: list[Segment]) -> dict[int, int]:
+        """Return the commit that killed each dead row, as far as any file tells."""
+        parts = [self._remains.dead, *(segment.whole("tombstones") for segment in segments)]
+        for file in sorted((self._path / "deletions").iterdir()):
+            try:
+                parts.append(tombstones.read_file(file))
+            except Corrupt as error:
+                self._lost.append(f"deletions in {file.name}, unless the catalog or a segment tells them too ({error})")
+        return {int(sequence): int(commit) for sequence, commit in np.concatenate(parts)}
+
+    def _fill(self, catalog: Catalog, segments: list[Segment], dead: dict[int, int]) -> int:
+        """Write the new catalog, and return how many documents it has."""
+        sealed = {int(sequence) for segment in segments for sequence in segment.sequence[[0, -1]]}
+        tail = [block for block in self._remains.tail if int(block.sequence[0]) > max(sealed, default=-1)]
+        rows = sorted(_rows(segments, tail), key=lambda row: row[1].sequence, reverse=True)
+        versions: dict[str, list[Version]] = {}
+        for name, row in rows:  # newest first: of two that seem live, the older was replaced
+            newer = versions.setdefault(name, [])
+            killed = dead.get(row.sequence, newer[-1].born if newer else 0)
+            if killed:
+                dead[row.sequence] = killed
+            newer.append(Version(row.sequence, row.born, killed, row.content))
+        commit = max([*(row.born for _, row in rows), *dead.values(), 0]) + 1
+        known = {row.sequence for _, row in rows}
+        names = list(versions)
+        for start in range(0, len(names), _BATCH):
+            with catalog.write(_BATCH * 256) as transaction:
+                for name in names[start : start + _BATCH]:
+                    transaction.put_versions(name, versions[name])
+        live = {name for name in names if versions[name][0].died == 0}
+        with catalog.write(sum(block.nbytes for block in tail)) as transaction:
+            for name, value in self._remains.about.items():
+                transaction.put_json("meta", name.encode(), value)
+            for segment in segments:
+                transaction.put_json("segments", number_key(int(segment.sequence[0])), {"name": segment.folder.name})
+            for block in tail:
+                transaction.put("tail", number_key(int(block.sequence[0])), block.pack())
+            transaction.put_number(b"tail_bytes", sum(block.nbytes for block in tail))
+            transaction.put_number(b"next_sequence", max([*known, *dead, -1]) + 1)
+            pairs = np.array(sorted((s, c) for s, c in dead.items() if s in known), np.uint64).reshape(-1, 2)
+            tombstones.replace_log(transaction, pairs)
+            transaction.put_number(b"oldest_commit", commit)
+            transaction.put_number(b"generation", self._next_generation())
+            about = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "what": "repair"}
+            counts = {"added": 0, "removed": 0, "rows": len(live)}
+            transaction.put_json("commits", number_key(commit), about | counts)
+        self._tell_lost(self._remains.ids - live)
+        return len(live)
+
+    def _next_generation(self) -> int:
+        """Begin a generation that no reader has seen."""
+        files = [int(file.name) for file in (self._path / "readers").iterdir() if file.name.isdigit()]
+        generation = max([self._remains.generation, *files]) + 1
+        begin_generation(self._path, generation)
+        return generation
+
+    def _tell_lost(self, ids: set[str]) -> None:
+        if ids:
+            vfs.make_folder(self._aside)
+            vfs.write_file(self._aside / "lost-ids.json", json.dumps(sorted(ids), ensure_ascii=False).encode())
+            self._lost.append(f"{len(ids)} documents, whose ids are in {self._aside / 'lost-ids.json'}; add them again")
+
+    def _move(self, place: str, problem: str, ids: list[str]) -> None:
+        """Set something aside, with the ids that it held."""
+        source, target = self._path / place, self._aside / place
+        if not source.exists():
+            return
+        vfs.make_folder(target.parent)
+        vfs.rename(source, target)
+        about = {"place": place, "problem": problem, "ids": ids}
+        vfs.write_file(target.parent / f"{target.name}.json", json.dumps(about, ensure_ascii=False).encode())
+        self._set_aside.append({**about, "now": str(target)})
+
+
+def _rows(segments: list[Segment], tail: list[TailBlock]) -> Iterator[tuple[str, Version]]:
+    """Yield id, sequence, commit and content hash of every row."""
+    pieces: list[Segment | TailBlock] = [*segments, *tail]
+    for piece in pieces:
+        commit, content = piece.whole("commit"), piece.whole("content")
+        for row, sequence in enumerate(piece.sequence.tolist()):
+            name, _ = unpack_record(piece.record(row), f"the record of row {sequence}")
+            yield name, Version(sequence, int(commit[row]), 0, content[row].tobytes())
+
+
+def _readable_ids(folder: Path) -> list[str]:
+    """Return the ids of a damaged segment, as far as its records can be read."""
+    names = []
+    with contextlib.suppress(RiseDBError, OSError, ValueError, KeyError):
+        segment = Segment(folder)
+        for row in range(segment.rows):
+            with contextlib.suppress(RiseDBError):
+                names.append(unpack_record(segment.record(row), "a record")[0])
+    return names
