@@ -6,9 +6,15 @@ import sys
 import typer
 
 from risedb.cli.add import add
+from risedb.cli.backup import backup
+from risedb.cli.compact import compact
+from risedb.cli.delete import delete
 from risedb.cli.demo import demo
+from risedb.cli.export import export
 from risedb.cli.info import info
+from risedb.cli.log import log
 from risedb.cli.query import query
+from risedb.cli.repair import repair
 from risedb.cli.verify import verify
 from risedb.errors import Corrupt, DiskFailure, RiseDBError
 
@@ -20,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (add, query, info, verify, demo):
+for verb in (add, query, delete, compact, info, log, export, backup, verify, repair, demo):
     app.command()(verb)
 
 

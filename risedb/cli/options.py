@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 Index = Annotated[Path, typer.Argument(metavar="IDX", help="The index: one folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONDITION",
+        help='Only documents whose record says so: "source=c4 and year >= 2020"; operators = != < <= > >= in (a, b).',
+        show_default=False,
+    ),
+]
+At = Annotated[
+    int | None,
+    typer.Option(metavar="COMMIT", help="The index as it was then; see risedb log.", show_default=False),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+
 _MODEL = "Model"
 Model = Annotated[
     str | None,

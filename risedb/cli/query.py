@@ -51,10 +51,8 @@ def query(
         typer.Option("--mean/--per-query", help="One ranking for the mean of all queries, or one for each."),
     ] = False,
     bottom: Annotated[bool, typer.Option("--bottom", help="The least similar documents, least first.")] = False,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD=VALUE", help="Only documents whose record says so.", show_default=False),
-    ] = None,
+    where: options.Where = None,
+    at: options.At = None,
     channel: Annotated[
         Literal["both", "rh", "gh"],
         typer.Option(help="rh: lexical, gh: semantic.", rich_help_panel=_SCORE),
@@ -121,7 +119,7 @@ def query(
     }
     rows = _rows(sources or [])
     with (
-        risedb.open(index, model, load=load, batch_tokens=batch_tokens) as db,
+        risedb.open(index, model, load=load, batch_tokens=batch_tokens, at=at) as db,
         _output(out) as file,
     ):
         choices["fields"] = options.fields_of(

@@ -1,6 +1,6 @@
 """RiseDB: one index, its model, and what one does with them. Composes corpus, featurize, storage and topk."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -16,7 +16,7 @@ from risedb.database.remembered import load_remembered, require_same
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
 from risedb.signature import Signatures
-from risedb.storage import Finding, Store, verify
+from risedb.storage import Commit, CompactReport, Finding, Store, verify
 from risedb.topk import QueryVectors, Ranked, scan
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
@@ -31,7 +31,8 @@ _NUMPY_NUMBERS = 10**9  # stored numbers that NumPy scans in about the time in w
 class RiseDB:
     """An index of RISE signatures in one folder; made by :func:`risedb.open`.
 
-    Any number of processes may read while one adds. A query sees the newest commit.
+    Any number of processes and threads may read while one adds. Each handle sees the index as of one commit: the newest
+    when it was opened, or at its own last change or :meth:`refresh`.
     """
 
     def __init__(
@@ -66,6 +67,11 @@ class RiseDB:
     def __len__(self) -> int:
         """Count the documents."""
         return self._store.snapshot().rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the index again in another process, as of the same commit, for reading; a model is loaded anew there."""
+        name = self._model if isinstance(self._model, str) else None
+        return _reopened, (self.path, self._store.snapshot().commit.number, name, self._load, self._batch_tokens)
 
     def __enter__(self) -> Self:
         """Return the index itself."""
@@ -157,6 +163,74 @@ class RiseDB:
             progress=progress,
         )
         return adding.run(rows)
+
+    def delete(self, ids: Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
+        """Delete documents in one commit; no query sees them from then on. Their space comes back with :meth:`compact`.
+
+        Parameters
+        ----------
+        ids
+            Documents to delete; those that are not there are passed over.
+        where
+            Delete all whose record says so, too; see :meth:`query`.
+        preview
+            Only tell which ones would go.
+
+        Returns
+        -------
+        list of str
+            The ids of the deleted documents.
+
+        Raises
+        ------
+        InvalidInput
+            If the condition cannot be read.
+        Busy, ReadOnly, OutOfSpace, DiskFailure
+            As for :meth:`add`.
+        """
+        if not preview:
+            self._store.lock()
+        wanted = dict.fromkeys(ids)
+        if where is not None:
+            matching = self._store.snapshot().live_sequences(Where.parse(where).conditions)
+            wanted |= dict.fromkeys(name for name, _ in self._store.records(matching.tolist()))
+        known = [name for name, row in zip(wanted, self._store.lookup(list(wanted)), strict=True) if row is not None]
+        if not preview:
+            self._store.delete(known)
+        return known
+
+    def compact(self, *, preview: bool = False) -> CompactReport:
+        """Give the space of deleted and replaced rows back, and merge small segments; readers go on meanwhile.
+
+        Commits before this one can no longer be read.
+
+        Parameters
+        ----------
+        preview
+            Only tell what would be done.
+
+        Raises
+        ------
+        Corrupt
+            If a segment is damaged; it stays as it is.
+        Busy, ReadOnly, OutOfSpace, DiskFailure
+            As for :meth:`add`.
+        """
+        if not preview:
+            self._store.lock()
+        return self._store.compact(preview=preview)
+
+    def refresh(self) -> bool:
+        """Go on to the newest commit of other processes, and tell whether there is one."""
+        return self._store.refresh()
+
+    def commits(self) -> Iterator[Commit]:
+        """Yield the commits that can still be read, newest first."""
+        return self._store.commits()
+
+    def documents(self, *, where: Wanted = None) -> Iterator[tuple[Signatures, list[dict[str, Any]]]]:
+        """Yield all documents in the order of their insertion, signatures and records, some thousand at a time."""
+        return self._store.snapshot().documents(Where.parse(where).conditions)
 
     def query(  # noqa: PLR0913  the choices of a query
         self,
@@ -298,3 +372,7 @@ class RiseDB:
         pairs = zip(records, ranked.scores.tolist(), strict=True)
         hits = (Hit(rank, document, score, record) for rank, ((document, record), score) in enumerate(pairs, 1))
         return Ranking(name, tuple(hits))
+
+
+def _reopened(path: Path, commit: int, model: str | None, load: LoadConfig | None, batch_tokens: int | None) -> RiseDB:
+    return RiseDB(Store(path, commit), model=model, load=load, batch_tokens=batch_tokens)

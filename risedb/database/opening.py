@@ -27,6 +27,7 @@ def open_index(  # noqa: PLR0913  the choices of a new index
     fields: Fields | None = None,
     load: LoadConfig | None = None,
     batch_tokens: int | None = None,
+    at: int | None = None,
 ) -> RiseDB:
     """Open an index, or make one.
 
@@ -47,11 +48,13 @@ def open_index(  # noqa: PLR0913  the choices of a new index
         Precision, device and the like.
     batch_tokens
         Most tokens in one forward pass.
+    at
+        Read the index as it was after this commit (see :meth:`RiseDB.commits`), as long as no compaction has passed it.
 
     Raises
     ------
     NotFound
-        If there is no index, and `create` is not set.
+        If there is no index, and `create` is not set, or no such commit.
     InvalidInput
         If the folder is not an index, or a new one lacks its model.
     IdentityMismatch
@@ -87,7 +90,7 @@ def open_index(  # noqa: PLR0913  the choices of a new index
         }
         created = Store.create(path, featurizer.identity, settings, store or StoreConfig())
         return RiseDB(created, model=featurizer.model, load=load, batch_tokens=batch_tokens)
-    index = RiseDB(Store(path), model=model, load=load, batch_tokens=batch_tokens)
+    index = RiseDB(Store(path, at), model=model, load=load, batch_tokens=batch_tokens)
     identity = index.identity
     asked = dataclasses.replace(identity, readout=readout or identity.readout, sketch=sketch or identity.sketch)
     require_same(identity, asked, path)

@@ -6,6 +6,7 @@ commit, and memory holds one chunk of rows at a time. Sequence numbers stay, so 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,42 +47,59 @@ class CompactReport:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """A segment, and which of its rows are live."""
+class _Size:
+    """How large a segment is, and which of its rows are live."""
 
-    segment: Segment
+    nbytes: int
     live: NDArray[np.bool_]
 
     @property
     def live_bytes(self) -> int:
-        return int(self.segment.nbytes * self.live.mean())
+        return int(self.nbytes * self.live.mean())
 
 
-Group = list[_Source]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source(_Size):
+    """A segment to read live rows from."""
+
+    segment: Segment
 
 
-def plan_groups(snapshot: Snapshot, target_bytes: int) -> list[Group]:
-    """Choose the segments to rewrite together: neighbours that are small or holed, up to `target_bytes` a group."""
-    groups: list[Group] = [[]]
-    for segment in snapshot.segments:
-        source = _Source(segment, ~np.isin(segment.sequence, snapshot.dead, assume_unique=True))
-        eligible = not source.live.all() or source.live_bytes < target_bytes // 2
-        filled = sum(one.live_bytes for one in groups[-1]) + source.live_bytes
+_AnySize = TypeVar("_AnySize", bound=_Size)
+Group = Sequence[_Source]
+
+
+def _grouped(sizes: Sequence[_AnySize], target_bytes: int) -> list[list[_AnySize]]:
+    """Choose what to rewrite together: neighbours that are small or holed, up to `target_bytes` a group."""
+    groups: list[list[_AnySize]] = [[]]
+    for one in sizes:
+        eligible = not one.live.all() or one.live_bytes < target_bytes // 2
+        filled = sum(other.live_bytes for other in groups[-1]) + one.live_bytes
         if groups[-1] and (not eligible or filled > target_bytes):
             groups.append([])
         if eligible:
-            groups[-1].append(source)
+            groups[-1].append(one)
     return [group for group in groups if len(group) > 1 or (group and not group[0].live.all())]
 
 
-def dry_run(snapshot: Snapshot, writer_seal_bytes: int) -> CompactReport:
-    """Tell what a compaction would do."""
-    groups = plan_groups(snapshot, _SEALS * writer_seal_bytes)
-    before = len(snapshot.segments)
-    after = before - sum(len(group) - _has_rows(group) for group in groups)
-    removed = sum(int((~source.live).sum()) for group in groups for source in group)
-    freed = sum(source.segment.nbytes - source.live_bytes for group in groups for source in group)
-    return CompactReport(before, after, removed, freed)
+def _sources(snapshot: Snapshot) -> list[_Source]:
+    return [
+        _Source(segment.nbytes, ~np.isin(segment.sequence, snapshot.dead, assume_unique=True), segment)
+        for segment in snapshot.segments
+    ]
+
+
+def preview(snapshot: Snapshot, seal_bytes: int) -> CompactReport:
+    """Tell what a compaction would do; it would seal the tail before."""
+    sizes: list[_Size] = [*_sources(snapshot)]
+    if snapshot.tail:
+        waiting = np.concatenate([block.sequence for block in snapshot.tail])
+        sizes.append(_Size(sum(block.nbytes for block in snapshot.tail), ~np.isin(waiting, snapshot.dead)))
+    groups = _grouped(sizes, _SEALS * seal_bytes)
+    after = len(sizes) - sum(len(group) - _has_rows(group) for group in groups)
+    removed = sum(int((~one.live).sum()) for group in groups for one in group)
+    freed = sum(one.nbytes - one.live_bytes for group in groups for one in group)
+    return CompactReport(len(snapshot.segments), after, removed, freed)
 
 
 def compact(writer: Writer, snapshot: Snapshot) -> CompactReport:
@@ -97,10 +115,10 @@ def compact(writer: Writer, snapshot: Snapshot) -> CompactReport:
     Corrupt
         If a segment is damaged; then it stays as it is, and what was compacted before stays too.
     """
-    report = dry_run(snapshot, writer.config.seal_bytes)
+    report = preview(snapshot, writer.config.seal_bytes)
     before = sum(segment.nbytes for segment in snapshot.segments)
     after = before
-    for group in plan_groups(snapshot, _SEALS * writer.config.seal_bytes):
+    for group in _grouped(_sources(snapshot), _SEALS * writer.config.seal_bytes):
         name = _rewrite(writer, group)
         after -= sum(source.segment.nbytes for source in group)
         after += Segment(writer.path / "segments" / name).nbytes if name else 0
@@ -177,5 +195,5 @@ def _dead_ids(group: Group) -> Iterator[tuple[str, int]]:
             yield unpack_record(source.segment.record(row), f"the record of row {sequence}")[0], sequence
 
 
-def _has_rows(group: Group) -> bool:
+def _has_rows(group: Sequence[_Size]) -> bool:
     return any(source.live.any() for source in group)

@@ -74,7 +74,7 @@ class StoredRows:
         """Count the rows."""
         return len(self.sequence)
 
-    def __getitem__(self, rows: slice | NDArray[np.bool_]) -> "StoredRows":
+    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.intp]) -> "StoredRows":
         """Return some of the rows."""
         return StoredRows(*(getattr(self, name)[rows] for name in _FIELDS))
 

@@ -42,8 +42,8 @@ class Segment:
     ----------
     rows
         How many, live or not.
-    chunks
-        Pieces that the row arrays are cut into.
+    chunks, chunk_rows
+        Pieces that the row arrays are cut into, and rows in all but the last.
     summary
         segment.json.
 
@@ -65,6 +65,7 @@ class Segment:
             self.rows: int = self.summary["rows"]
             self._layouts = {name: Layout.from_dict(array) for name, array in self.summary["arrays"].items()}
             self.chunks = self._layouts["sequence"].chunks
+            self.chunk_rows = self._layouts["sequence"].chunk_rows
             self.nbytes = sum(file["bytes"] for file in self.summary["files"].values())
         except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
             msg = f"{folder / SUMMARY} is damaged: {error!r}. Run risedb verify"

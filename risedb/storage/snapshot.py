@@ -15,11 +15,13 @@ from risedb.signature import Block, Signatures, widened
 from risedb.storage.columns import Condition
 from risedb.storage.readers import ReaderLease
 from risedb.storage.records import unpack_record
+from risedb.storage.rows import StoredRows
 from risedb.storage.segment import Segment
 from risedb.storage.tail import TailBlock, read_tail
 from risedb.storage.tombstones import read_log
 from risedb.storage.transaction import Transaction, number_key
 
+_DOCUMENTS = 4096  # that are read at once
 _SEGMENT_NAME = re.compile(r"\d{6,}-[0-9a-f]{12}")
 
 
@@ -208,19 +210,20 @@ class Snapshot:
             If no row has this sequence number.
         """
         piece, row = self._find(sequence)
-        if isinstance(piece, TailBlock):
-            stored = piece.rows[row : row + 1]
-        else:
-            i, at = divmod(row, len(piece.chunk("sequence", 0)))
-            stored = piece.stored(i)[at : at + 1]
-        units = np.concatenate([widened(stored.rh), widened(stored.gh)], axis=1)
-        if stored.rh.dtype == np.int8:  # of the whole row: give each channel its own length back
-            units *= stored.scale[:, None] * np.hypot(*stored.norms.T)[:, None]
-            rh, gh = np.split(units, [stored.rh.shape[1]], axis=1)
-            safe = np.where(stored.norms > 0, stored.norms, 1)
-            return Signatures((name,), rh / safe[:, :1], gh / safe[:, 1:], stored.norms)
-        rh, gh = np.split(units, [stored.rh.shape[1]], axis=1)
-        return Signatures((name,), rh, gh, stored.norms)
+        i, at = divmod(row, piece.chunk_rows)
+        return _signatures([name], piece.stored(i)[at : at + 1])
+
+    def documents(self, where: Sequence[Condition] = ()) -> Iterator[tuple[Signatures, list[dict[str, Any]]]]:
+        """Yield the live documents that meet all conditions, with their records, some thousand at a time."""
+        for piece in self.pieces:
+            chosen, start = _chosen(piece, where), 0
+            for i in range(piece.chunks):
+                rows = piece.stored(i)
+                wanted = np.flatnonzero(self._live(rows.sequence, rows.commit) & chosen[start : start + len(rows)])
+                for part in np.split(wanted, range(_DOCUMENTS, len(wanted), _DOCUMENTS)):
+                    pairs = self.records(rows.sequence[part].tolist())
+                    yield _signatures([name for name, _ in pairs], rows[part]), [record for _, record in pairs]
+                start += len(rows)
 
     def live_sequences(self, where: Sequence[Condition] = ()) -> NDArray[np.uint64]:
         """Return the sequence numbers of the live rows that meet all conditions, ascending."""
@@ -248,6 +251,16 @@ class Snapshot:
             at = np.searchsorted(sequence, dead)
             live[at[sequence[at] == dead]] = False
         return live
+
+
+def _signatures(ids: Sequence[str], stored: StoredRows) -> Signatures:
+    """Return stored rows as they are compared: unit rows and norms."""
+    rh, gh = widened(stored.rh), widened(stored.gh)
+    if stored.rh.dtype == np.int8:  # codes of the whole row: give each channel its own length back
+        lengths = np.hypot(stored.norms[:, 0], stored.norms[:, 1])
+        factor = (stored.scale * lengths)[:, None] / np.where(stored.norms > 0, stored.norms, np.float32(1))
+        rh, gh = (rh * factor[:, :1]).astype(np.float32), (gh * factor[:, 1:]).astype(np.float32)
+    return Signatures(tuple(ids), rh, gh, stored.norms)
 
 
 def _chosen(piece: Segment | TailBlock, where: Sequence[Condition]) -> NDArray[np.bool_]:

@@ -15,7 +15,8 @@ from risedb.config import Identity, StoreConfig
 from risedb.errors import AlreadyExists, Corrupt, DiskFailure, InvalidInput, ReadOnly
 from risedb.storage import vfs
 from risedb.storage.catalog import Catalog
-from risedb.storage.compaction import CompactReport, compact, dry_run
+from risedb.storage.compaction import CompactReport, compact
+from risedb.storage.compaction import preview as preview_compaction
 from risedb.storage.format import read_format, write_format
 from risedb.storage.medium import refuse_network
 from risedb.storage.readers import ReaderLease, begin_generation
@@ -196,7 +197,7 @@ class Store:
         Parameters
         ----------
         preview
-            Change nothing; tell what would be done, the tail apart.
+            Change nothing; tell what would be done.
 
         Raises
         ------
@@ -204,7 +205,7 @@ class Store:
             If a segment is damaged.
         """
         if preview:
-            return dry_run(self.snapshot(), self.config.seal_bytes)
+            return preview_compaction(self.snapshot(), self.config.seal_bytes)
         self.seal()
         with self._changed() as writer:
             report = compact(writer, self.snapshot())

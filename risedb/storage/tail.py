@@ -44,6 +44,20 @@ class TailBlock:
         """Bytes of rows and records."""
         return self.rows.nbytes + sum(map(len, self.records))
 
+    @property
+    def chunks(self) -> int:
+        """One, as of a small segment."""
+        return 1
+
+    @property
+    def chunk_rows(self) -> int:
+        """All rows."""
+        return len(self.rows)
+
+    def stored(self, _: int) -> StoredRows:
+        """Return all rows, as of a segment of one chunk."""
+        return self.rows
+
     def record(self, row: int) -> bytes:
         """Return one row's packed record."""
         return self.records[row]
