@@ -1,15 +1,17 @@
 """A consistent copy of an index that others may be writing meanwhile."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
-from risedb.errors import Busy
+from risedb.errors import Busy, DiskFailure
 from risedb.storage import tombstones, vfs
 from risedb.storage.catalog import Catalog
 from risedb.storage.readers import begin_generation
 from risedb.storage.snapshot import Commit, segment_names
-from risedb.storage.store import FOLDERS, Store, new_folder
+from risedb.storage.store import Store, new_folder
+from risedb.storage.writer import FOLDERS
 
 _TRIES = 10
 
@@ -60,7 +62,9 @@ def _copy_files(path: Path, new: Path, generation: int) -> bool:
             _copy_tree(path / "segments" / name, new / "segments" / name)
         for name in deletions:
             vfs.copy_file(path / "deletions" / name, new / "deletions" / name)
-    except FileNotFoundError:
+    except DiskFailure as error:  # a file of deletions that a newer one has replaced
+        if error.errno != errno.ENOENT:
+            raise
         same = False
     if not same:
         for folder in FOLDERS:

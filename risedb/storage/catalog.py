@@ -15,7 +15,7 @@ from typing import Any
 
 import lmdb
 
-from risedb.errors import Corrupt, InvalidInput, SyncFailed
+from risedb.errors import Busy, Corrupt, DiskFailure, InvalidInput, SyncFailed
 from risedb.storage.transaction import DATABASES, Transaction
 from risedb.storage.vfs import disk_errors
 
@@ -74,11 +74,7 @@ class Catalog:
         """Run a short read transaction: a snapshot that blocks nobody."""
         environment = self._environment()
         with self._registry:
-            try:
-                transaction = environment.begin()
-            except lmdb.MapResizedError:  # another process let the file grow beyond this map
-                self._resize(environment, 0)
-                transaction = environment.begin()
+            transaction = self._begin(environment)
             mine = self._mine
             mine.transactions += 1
         try:
@@ -119,6 +115,23 @@ class Catalog:
     def forget_dead_readers(self) -> None:
         """Free the reader slots of processes that died in a transaction."""
         self._environment().reader_check()
+
+    def _begin(self, environment: Any) -> Any:
+        try:
+            try:
+                return environment.begin()
+            except lmdb.MapResizedError:  # another process let the file grow beyond this map
+                self._resize(environment, 0)
+                return environment.begin()
+        except lmdb.ReadersFullError as error:
+            msg = f"{self._path} has {_MAX_READERS} readers already; close some"
+            raise Busy(msg) from error
+        except lmdb.PanicError as error:
+            msg = f"{self._path} could not be made durable, and is not read before it is opened again"
+            raise DiskFailure(errno.EIO, msg) from error
+        except lmdb.Error as error:
+            msg = f"LMDB cannot read {self._path}: {error}. Run risedb verify"
+            raise Corrupt(msg) from error
 
     def _grow(self, environment: Any, payload_bytes: int) -> None:
         """Double the map until it has ample room; nobody else writes, since the caller holds the writer's lock."""

@@ -22,10 +22,10 @@ from risedb.storage.readers import begin_generation
 from risedb.storage.records import unpack_record
 from risedb.storage.segment import Segment
 from risedb.storage.snapshot import segment_names
-from risedb.storage.store import FOLDERS
 from risedb.storage.tail import TailBlock
 from risedb.storage.transaction import Transaction, Version, number_key
 from risedb.storage.verify import damaged_files, verify
+from risedb.storage.writer import FOLDERS
 
 _BATCH = 10_000  # ids in one transaction of the new catalog
 

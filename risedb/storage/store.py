@@ -22,9 +22,7 @@ from risedb.storage.medium import refuse_network
 from risedb.storage.readers import ReaderLease, begin_generation
 from risedb.storage.snapshot import Commit, Snapshot, read_commit
 from risedb.storage.transaction import Version, version_at
-from risedb.storage.writer import NewRows, Writer
-
-FOLDERS = ("catalog", "segments", "staging", "deletions", "readers")
+from risedb.storage.writer import FOLDERS, NewRows, Writer
 
 
 class Store:
@@ -93,6 +91,7 @@ class Store:
             If something is there.
         """
         refuse_network(path)
+        vfs.make_folder(path.absolute().parent, durable=True)
         with new_folder(path) as new:
             for folder in FOLDERS:
                 vfs.make_folder(new / folder)

@@ -121,17 +121,20 @@ def rewrite(descriptor: int, path: Path, data: bytes) -> None:
         _write(descriptor, data)
 
 
-def make_folder(path: Path) -> None:
-    """Create a folder, its parents too, if it is not there; :func:`sync_tree` makes the names durable."""
+def make_folder(path: Path, *, durable: bool = False) -> None:
+    """Create a folder, its parents too, if it is not there; `durable` syncs each name that is made."""
     with disk_errors(path):
         try:
             _done(disk.make_folder, path)
         except FileNotFoundError:
-            make_folder(path.parent)
-            make_folder(path)
+            make_folder(path.parent, durable=durable)
+            make_folder(path, durable=durable)
         except FileExistsError:
             if not path.is_dir():
                 raise
+        else:
+            if durable:
+                sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -32,6 +32,7 @@ from risedb.storage.snapshot import read_commit, segment_names
 from risedb.storage.tail import TailBlock, append_tail, read_tail
 from risedb.storage.transaction import Transaction, Version, number_key, version_at
 
+FOLDERS = ("catalog", "segments", "staging", "deletions", "readers")
 _DELETIONS = 4096  # tombstones in a file of deletions before the next one is begun
 
 
@@ -148,12 +149,23 @@ class Writer:
                 commit = transaction.last_key("commits") + 1
                 known = {name: transaction.versions(name) for name in ids}
                 tail_start = min(map(int.from_bytes, transaction.keys("tail")), default=2**64)
+                lasting_commit = transaction.number(b"lasting_commit")
                 files = tombstones.file_names(transaction)
             live = {name: one.sequence for name, versions in known.items() if (one := version_at(versions, None))}
             if not live:
                 return 0
             dead = tombstones.pairs(sorted(live.values()), commit)
-            lasting = dead[dead[:, 0] < tail_start]  # of the others, the segment that takes them tells
+            # All versions of these ids that lie in segments, unless files tell already that they are dead: an update
+            # that waits in the tail has told nobody. Of rows in the tail, the segment that takes them will tell.
+            lasting = np.array(
+                [
+                    (one.sequence, one.died)
+                    for name in live
+                    for one in _killed(known[name], commit)
+                    if one.sequence < tail_start and one.died > lasting_commit
+                ],
+                np.uint64,
+            ).reshape(-1, 2)
             written, grown = None, None
             if len(lasting):
                 before = tombstones.read_file(self.path / "deletions" / files[-1]) if files else tombstones.NONE
@@ -269,6 +281,8 @@ class Writer:
             named = {*segment_names(transaction), *segment_names(transaction, "retired")}
             named.update(tombstones.file_names(transaction))
             generation = transaction.number(b"generation")
+        for folder in FOLDERS:  # a copy may have left the empty ones out
+            vfs.make_folder(self.path / folder)
         begin_generation(self.path, generation)
         for folder in ("staging", "segments", "deletions"):
             for leftover in (self.path / folder).iterdir():
