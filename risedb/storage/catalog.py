@@ -16,6 +16,7 @@ from typing import Any
 import lmdb
 
 from risedb.errors import Busy, Corrupt, DiskFailure, InvalidInput, SyncFailed
+from risedb.storage import vfs
 from risedb.storage.transaction import DATABASES, Transaction
 from risedb.storage.vfs import disk_errors
 
@@ -111,6 +112,7 @@ class Catalog:
         """Write a copy as of now, without the free pages; others may write meanwhile."""
         with _lmdb_disk_errors(folder):
             self._environment().copy(str(folder), compact=True)
+        vfs.sync_file(folder / "data.mdb")
 
     def forget_dead_readers(self) -> None:
         """Free the reader slots of processes that died in a transaction."""

@@ -40,9 +40,10 @@ class ReaderLease:
 
 
 def begin_generation(path: Path, generation: int) -> None:
-    """Create the file that readers of a generation will lock; it need not be durable."""
+    """Create the file that readers of a generation will lock, durable on return."""
     if not _file(path, generation).exists():
         vfs.write_file(_file(path, generation), b"")
+        vfs.sync_folder(path / "readers")
 
 
 def is_read(path: Path, generation: int) -> bool:

@@ -144,21 +144,21 @@ class _Repair:
         self._lost = remains.lost
 
     def run(self) -> RepairReport:
+        for folder in FOLDERS:
+            vfs.make_folder(self._path / folder, durable=True)
+        new = self._path / "staging" / f"repair-{uuid.uuid4().hex[:12]}"
+        vfs.make_folder(new)
+        if not self._remains.format_is_sound:
+            write_format(new, self._remains.about)
+            self._replace("FORMAT", new / "FORMAT", "its checksum does not fit")
+            if not verify(self._path, full=True):  # that was all
+                return RepairReport(changed=True, rows=len(self._remains.ids), set_aside=self._set_aside)
         segments = self._sound_segments()
         dead = self._tombstones(segments)
-        new = self._path / "staging" / f"catalog-{uuid.uuid4().hex[:12]}"
-        for folder in FOLDERS:
-            vfs.make_folder(self._path / folder)
-        vfs.make_folder(new)
         with contextlib.closing(Catalog(new, create=True)) as catalog:
             rows = self._fill(catalog, segments, dead)
-        vfs.sync_tree(new)
-        self._move("catalog", "the catalog before this repair", [])
-        vfs.rename(new, self._path / "catalog")
-        if not self._remains.format_is_sound:
-            self._move("FORMAT", "its checksum does not fit", [])
-            write_format(self._path, self._remains.about)
-            vfs.sync_folder(self._path)
+        vfs.sync_file(new / "data.mdb")
+        self._replace("catalog/data.mdb", new / "data.mdb", "the catalog before this repair")
         return RepairReport(changed=True, rows=rows, set_aside=self._set_aside, lost=self._lost)
 
     def _sound_segments(self) -> list[Segment]:
@@ -250,12 +250,25 @@ class _Repair:
             vfs.write_file(self._aside / "lost-ids.json", json.dumps(sorted(ids), ensure_ascii=False).encode())
             self._lost.append(f"{len(ids)} documents, whose ids are in {self._aside / 'lost-ids.json'}; add them again")
 
+    def _replace(self, place: str, new: Path, problem: str) -> None:
+        """Put a new file in the place of one of which a copy is set aside: at no moment is there none."""
+        target, aside = self._path / place, self._aside / place
+        if target.exists():
+            vfs.make_folder(aside.parent, durable=True)
+            vfs.copy_file(target, aside)
+            vfs.sync_folder(aside.parent)
+            self._set_aside.append({"place": place, "problem": problem, "ids": [], "now": str(aside)})
+        lock = target.with_name("lock.mdb")  # of LMDB, which tells of transactions of the old catalog
+        vfs.remove_file(lock)
+        vfs.rename(new, target)
+        vfs.remove_file(lock)
+
     def _move(self, place: str, problem: str, ids: list[str]) -> None:
         """Set something aside, with the ids that it held."""
         source, target = self._path / place, self._aside / place
         if not source.exists():
             return
-        vfs.make_folder(target.parent)
+        vfs.make_folder(target.parent, durable=True)
         vfs.rename(source, target)
         about = {"place": place, "problem": problem, "ids": ids}
         vfs.write_file(target.parent / f"{target.name}.json", json.dumps(about, ensure_ascii=False).encode())

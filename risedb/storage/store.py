@@ -144,9 +144,11 @@ class Store:
 
     def lookup(self, ids: Sequence[str]) -> list[Version | None]:
         """Find ids: each one's live row and content hash, or None."""
-        commit = self.snapshot().commit.number
+        snapshot = self.snapshot()
         with self._catalog.read() as transaction:
-            return [version_at(transaction.versions(name), commit) for name in ids]
+            if transaction.number(b"oldest_commit") <= snapshot.commit.number:
+                return [version_at(transaction.versions(name), snapshot.commit.number) for name in ids]
+        return snapshot.lookup(ids)  # a compaction has forgotten what was dead; this snapshot has not
 
     def records(self, sequences: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
         """Return id and record of rows by their sequence numbers.

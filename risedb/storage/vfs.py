@@ -32,6 +32,10 @@ class Disk:
         """Create a file and return its descriptor."""
         return os.open(path, os.O_CREAT | os.O_CLOEXEC | flags, 0o666)
 
+    def open_file(self, path: Path) -> int:
+        """Return a descriptor by which a file's bytes are synced."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
     def open_folder(self, path: Path) -> int:
         """Return a descriptor by which a folder's names are synced."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
@@ -137,20 +141,14 @@ def make_folder(path: Path, *, durable: bool = False) -> None:
                 sync_folder(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable.
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable that others wrote: LMDB does not sync a copy of itself."""
+    _sync_at(path, disk.open_file)
 
-    Raises
-    ------
-    SyncFailed
-        If the disk does not take them.
-    """
-    with disk_errors(path):
-        descriptor = _done(disk.open_folder, path)
-        try:
-            _sync(descriptor, path)
-        finally:
-            os.close(descriptor)
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    _sync_at(path, disk.open_folder)
 
 
 def sync_tree(path: Path) -> None:
@@ -209,6 +207,15 @@ def _write(descriptor: int, data: bytes) -> None:
         if taken == 0:
             raise OSError(errno.EIO, "the disk takes no more and does not say why")
         rest = rest[taken:]
+
+
+def _sync_at(path: Path, opened: Callable[[Path], int]) -> None:
+    with disk_errors(path):
+        descriptor = _done(opened, path)
+        try:
+            _sync(descriptor, path)
+        finally:
+            os.close(descriptor)
 
 
 def _sync(descriptor: int, path: Path) -> None:

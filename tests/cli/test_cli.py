@@ -261,3 +261,55 @@ def test_interrupted_add_says_what_stays(risedb_cli, pool, monkeypatch):
     assert done.code == 130
     assert "2 new documents were committed and stay, 2 are in the index" in done.err
     monkeypatch.undo()
+
+
+def test_delete_tells_what_went_and_what_was_not_there(risedb_cli, index, tmp_path):
+    (tmp_path / "ids.txt").write_text("lock\nnobody\n")
+    preview = risedb_cli("delete", index, "--ids", "ids.txt", "--dry-run")
+    assert (preview.code, preview.out) == (0, "")
+    assert preview.err == (
+        "1 would be deleted; 3 documents in the index\n  lock\n1 of the ids are not in the index:\n  nobody\n"
+    )
+    assert "1 deleted; 2 documents in the index" in risedb_cli("delete", index, "--ids", "ids.txt").err
+    done = risedb_cli("delete", index, "--where", "source = pets", "--id", "x", "--json")
+    assert json.loads(done.out) == {"deleted": ["cat", "evil"], "unknown": ["x"], "rows": 0, "dry_run": False}
+    nothing = risedb_cli("delete", index)
+    assert (nothing.code, nothing.err) == (
+        2, "risedb: nothing says what to delete; give --id, --ids or --where\n",
+    )  # fmt: skip
+    assert risedb_cli("delete", index, "--where", "source ~ pets").code == 2
+    assert risedb_cli("delete", index, "--ids", "nowhere.txt").code == 2
+
+
+def test_log_compact_and_at_tell_one_story(risedb_cli, index):
+    risedb_cli("delete", index, "--id", "lock")
+    lines = risedb_cli("log", index).out.splitlines()
+    assert [line.split()[0] for line in lines] == ["2", "1"]
+    assert "2 documents" in lines[0]
+    assert "lock" in risedb_cli("query", index, "--id", "cat", "--at", 1).out
+    assert "lock" not in risedb_cli("query", index, "--id", "cat").out
+    preview = json.loads(risedb_cli("compact", index, "--dry-run", "--json").out)
+    assert preview["removed"] == 1
+    assert "1 dead rows are gone" in risedb_cli("compact", index).err
+    past = risedb_cli("query", index, "--id", "cat", "--at", 1)
+    assert past.code == 2
+    assert "was compacted away; the oldest that can be read is 3" in past.err
+    assert [one["what"] for one in json.loads(risedb_cli("log", index, "--json").out)] == ["compact"]
+
+
+def test_export_backup_and_repair_report_and_refuse_politely(risedb_cli, index, tmp_path):
+    assert "3 documents written to pool.parquet" in risedb_cli("export", index, "pool.parquet").err
+    assert json.loads(risedb_cli("export", index, "cats.jsonl", "--where", "id=cat", "--json").out)["rows"] == 1
+    again = risedb_cli("export", index, "pool.parquet")
+    assert (again.code, again.err) == (2, "risedb: pool.parquet is there already; choose another name\n")
+    assert "copy.rise has the 3 documents of commit 1" in risedb_cli("backup", index, "copy.rise").err
+    assert risedb_cli("backup", index, "copy.rise").code == 2
+    assert risedb_cli("repair", "copy.rise").out == "copy.rise is sound; nothing was done\n"
+    (tmp_path / "copy.rise/catalog/data.mdb").write_bytes(b"")
+    told = risedb_cli("query", "copy.rise", "--id", "cat")
+    assert told.code == 1
+    assert "data.mdb" in told.err
+    repaired = risedb_cli("repair", "copy.rise")
+    assert repaired.code == 1  # the tail is lost, and it says so
+    assert "lost: the catalog cannot be read" in repaired.err
+    assert risedb_cli("verify", "copy.rise", "--full").code == 0

@@ -141,6 +141,8 @@ def test_a_reader_keeps_its_snapshot_through_a_compaction_and_its_files_go_after
     assert report.waiting == len(old)
     assert old <= {folder.name for folder in (path / "segments").iterdir()}
     assert contents(reader) == before  # records of rows that are dead by now, too
+    assert all(reader.lookup(before[1]))
+    assert [row and row.sequence for row in reader.lookup(["d100", "d101"])] == [None, 101]
     assert reader.refresh()
     assert contents(reader) == contents(store)
     reader.close()

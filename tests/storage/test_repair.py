@@ -111,7 +111,7 @@ def test_a_damaged_segment_is_set_aside_with_its_ids_and_the_rest_goes_on(path):
     report = repair(path)
     (aside, catalog) = report.set_aside
     assert set(aside["ids"]) == held
-    assert catalog["place"] == "catalog"
+    assert catalog["place"] == "catalog/data.mdb"
     assert (path / "damaged").is_dir()
     assert json.loads((path / aside["now"]).with_name(f"{folder.name}.json").read_text())["ids"] == aside["ids"]
     lost = set(before) & (held - {"d2", "d4"})  # whose newest versions lie elsewhere
