@@ -54,7 +54,7 @@ def is_read(path: Path, generation: int) -> bool:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            vfs.remove_file(file)
+            vfs.clear(file)
         except BlockingIOError:
             return True
         finally:

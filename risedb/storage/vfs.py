@@ -9,6 +9,7 @@ write, and the next fsync of the same file would say that all is well.
 
 import contextlib
 import errno
+import logging
 import mmap
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from risedb.errors import DiskFailure, OutOfSpace, ReadOnly, RiseDBError, SyncFailed
 
+_log = logging.getLogger(__name__)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_WRITING = {errno.EROFS, errno.EACCES, errno.EPERM}
 _COPY_BYTES = 2**20
@@ -181,6 +183,16 @@ def remove_tree(path: Path) -> None:
         for entry in list(path.iterdir()):
             remove_tree(entry)
         _done(disk.remove_folder, path)
+
+
+def clear(path: Path) -> bool:
+    """Remove what no commit names, if that can be done: if not, only its space is missing, until the next writer."""
+    try:
+        remove_tree(path)
+    except (DiskFailure, ReadOnly) as error:
+        _log.warning("left for the next writer: %s", error)
+        return False
+    return True
 
 
 def map_file(path: Path) -> mmap.mmap:

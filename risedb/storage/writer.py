@@ -227,13 +227,12 @@ class Writer:
             retired = {key: transaction.json("retired", key) for key in transaction.keys("retired")}
             segment_names(transaction, "retired")  # checks them
         free = [key for key, one in retired.items() if not is_read(self.path, one["generation"])]
-        for key in free:
-            vfs.remove_tree(self.path / "segments" / retired[key]["name"])
-        if free:
+        gone = [key for key in free if vfs.clear(self.path / "segments" / retired[key]["name"])]
+        if gone:
             with self.catalog.write() as transaction:
-                for key in free:
+                for key in gone:
                     transaction.delete("retired", key)
-        return len(retired) - len(free)
+        return len(retired) - len(gone)
 
     def write_deletions(self, dead: NDArray[np.uint64], commit: int) -> str:
         """Write a file of deletions that no commit names yet, and return its name."""
@@ -249,7 +248,7 @@ class Writer:
     def remove_deletions(self, names: Iterable[str]) -> None:
         """Remove files of deletions that no commit names any more."""
         for name in names:
-            vfs.remove_file(self.path / "deletions" / name)
+            vfs.clear(self.path / "deletions" / name)
 
     def _write_tail(self, last: TailBlock | None, dead: NDArray[np.uint64], commit: int) -> tuple[str, StoredRows]:
         """Write the tail and then `last` as a segment that no commit names yet."""
@@ -287,7 +286,7 @@ class Writer:
         for folder in ("staging", "segments", "deletions"):
             for leftover in (self.path / folder).iterdir():
                 if folder == "staging" or leftover.name not in named:
-                    vfs.remove_tree(leftover)
+                    vfs.clear(leftover)
 
 
 def put_commit(transaction: Transaction, number: int, what: str, *, added: int, removed: int) -> None:

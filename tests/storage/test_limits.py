@@ -240,3 +240,28 @@ def test_a_lock_says_who_holds_it_and_is_free_when_its_holder_is_gone(store, pat
     store.close()
     second.lock()
     second.close()
+
+
+def test_a_removal_that_fails_after_the_commit_takes_nothing_back(path, monkeypatch, caplog):
+    class Stuck(vfs.Disk):
+        def remove_file(self, path):
+            raise OSError(5, "Input/output error")
+
+    store = new_store(path)
+    store.lock()
+    store.append(new_rows(["a", "b", "c"]))
+    store.seal()
+    store.delete(["a"])
+    with monkeypatch.context() as stuck:
+        stuck.setattr(vfs, "disk", Stuck())
+        assert store.delete(["b"]) == 1
+        store.append(new_rows(["d"]))
+        assert store.compact().waiting > 0
+    assert "left for the next writer" in caplog.text
+    assert contents(store)[1] == ["c", "d"]
+    store.close()
+    again = Store(path)
+    again.lock()
+    assert len(list((path / "segments").iterdir())) == len(again.snapshot().segments)
+    assert list((path / "deletions").iterdir()) == []
+    again.close()
