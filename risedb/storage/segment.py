@@ -7,6 +7,7 @@ same folder, and both notice a flipped bit. Each chunk is checked when this proc
 
 import functools
 import itertools
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +28,8 @@ from risedb.storage.rows import StoredRows
 
 SUMMARY = "segment.json"
 COLUMNS = "columns.arrow"
-_OPEN_MAPS = 64  # each keeps a file descriptor
+_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+_OPEN_MAPS = 4096 if _DESCRIPTORS < 0 else min(max(_DESCRIPTORS // 4, 32), 4096)  # each keeps a descriptor
 
 
 class Segment:

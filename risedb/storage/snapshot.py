@@ -177,7 +177,8 @@ class Snapshot:
                 sequence = segment.chunk("sequence", i)
                 part = slice(start, start + len(sequence))
                 rh, gh, check = segment.vectors(i)
-                live = self._live(sequence, segment.chunk("commit", i)) & chosen[part]
+                commit = None if self._at is None else segment.chunk("commit", i)
+                live = self._live(sequence, commit) & chosen[part]
                 block = Block(sequence, rh, gh, segment.chunk("norms", i), live, check=check)
                 if codes := segment.codes(i):
                     block = replace(block, codes=codes.codes, code_scale=codes.scale, code_error=codes.error)
@@ -256,8 +257,8 @@ class Snapshot:
         msg = f"row {sequence} is in no segment. Run risedb verify"
         raise Corrupt(msg)
 
-    def _live(self, sequence: NDArray[np.uint64], commit: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        live = np.ones(len(sequence), np.bool_) if self._at is None else commit <= np.uint64(self._at)
+    def _live(self, sequence: NDArray[np.uint64], commit: NDArray[np.uint64] | None) -> NDArray[np.bool_]:
+        live = np.ones(len(sequence), np.bool_) if self._at is None or commit is None else commit <= np.uint64(self._at)
         first, last = np.searchsorted(self.dead, sequence[0]), np.searchsorted(self.dead, sequence[-1], "right")
         if last > first:
             dead = self.dead[first:last]
