@@ -13,9 +13,6 @@ import lmdb
 import numpy as np
 import pytest
 import zarr
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from risedb.errors import (
     AlreadyExists,
@@ -50,53 +47,6 @@ def store(path):
 
 def segment_folders(path):
     return sorted((path / "segments").iterdir())
-
-
-class StoreMachine(RuleBasedStateMachine):
-    """A store against a dict: adds, replacements, seals and reopenings in any order."""
-
-    folder = None  # set by the test
-
-    def __init__(self):
-        super().__init__()
-        self.path = self.folder / f"{len(list(self.folder.iterdir()))}.rise"
-        self.store = new_store(self.path, seal_bytes=2000, chunk_bytes=300)
-        self.store.lock()
-        self.model, self.order, self.version = {}, [], 0
-
-    @rule(ids=st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1, max_size=9, unique=True))
-    def append(self, ids):
-        self.version += 1
-        rows = new_rows(ids, version=self.version)
-        self.store.append(rows)
-        self.order = [name for name in self.order if name not in ids] + ids
-        self.model.update(expected(rows))
-
-    @rule()
-    def seal(self):
-        self.store.seal()
-
-    @rule()
-    def reopen(self):
-        self.store.close()
-        self.store = Store(self.path)
-        self.store.lock()
-
-    @invariant()
-    def a_reader_sees_the_model(self):
-        seen, order = contents(self.store)
-        assert seen == self.model
-        assert order == self.order
-        assert self.store.snapshot().rows == len(self.model)
-
-    def teardown(self):
-        self.store.close()
-        assert verify(self.path, full=True) == []
-
-
-def test_store_holds_what_a_dict_holds(tmp_path):
-    StoreMachine.folder = tmp_path
-    run_state_machine_as_test(StoreMachine, settings=settings(max_examples=25, stateful_step_count=20))
 
 
 def test_a_new_index_is_empty_and_sound(store, path):
