@@ -44,9 +44,9 @@ def test_sixty_segments_are_read_with_few_descriptors(path):
     store.close()
     code = """
         import pathlib, resource, sys
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))  # 60 segments have 1,500 files
         from risedb.storage import Store, verify
         from tests.storage.pools import contents
-        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))  # 60 segments have 1,500 files
         store = Store(pathlib.Path(sys.argv[1]))
         seen, order = contents(store)
         assert len(order) == 120, order
