@@ -14,12 +14,12 @@ def crc32c(data: object) -> int:
     return int(google_crc32c.value(data))
 
 
-def seal(value: bytes) -> bytes:
-    """Append the value's crc32c, 4 bytes little-endian."""
-    return value + crc32c(value).to_bytes(4, "little")
+def seal(value: bytes, key: bytes = b"") -> bytes:
+    """Append the crc32c, 4 bytes little-endian, of the key that the value stands under and the value."""
+    return value + crc32c(key + value).to_bytes(4, "little")
 
 
-def unseal(sealed: bytes, what: str) -> bytes:
+def unseal(sealed: bytes, what: str, key: bytes = b"") -> bytes:
     """Check and strip the trailer.
 
     Raises
@@ -33,7 +33,7 @@ def unseal(sealed: bytes, what: str) -> bytes:
     b'abc'
     """
     value, trailer = sealed[:-4], sealed[-4:]
-    if len(trailer) < 4 or crc32c(value).to_bytes(4, "little") != trailer:
+    if len(trailer) < 4 or crc32c(key + value).to_bytes(4, "little") != trailer:
         msg = f"{what} is damaged: its checksum does not fit. Run risedb verify"
         raise Corrupt(msg)
     return value

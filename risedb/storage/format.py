@@ -52,6 +52,9 @@ def read_format(path: Path) -> dict[str, Any]:
     if not path.exists():
         msg = f"there is no index at {path}"
         raise NotFound(msg)
+    if not (path / _FORMAT).is_file() and (path / "catalog" / "data.mdb").is_file():
+        msg = f"{path / _FORMAT} is missing. Run risedb repair"
+        raise Corrupt(msg)
     if not (path / _FORMAT).is_file():
         msg = f"{path} is not a RiseDB index: there is no FORMAT file in it"
         raise InvalidInput(msg)

@@ -83,6 +83,9 @@ class Segment:
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"{folder / SUMMARY} cannot be read: {error}. Run risedb verify"
             raise Corrupt(msg) from error
+        if summary["name"] != folder.name:
+            msg = f"{folder} is segment {summary['name']}, which was moved or renamed. Run risedb repair"
+            raise Corrupt(msg)
         if version != FORMAT_VERSION:
             msg = f"{folder} is a segment of format version {version}; this RiseDB reads {FORMAT_VERSION}"
             raise Corrupt(msg)

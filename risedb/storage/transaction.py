@@ -1,6 +1,7 @@
 """What a transaction of the catalog reads and writes: checked values, and the versions of an id.
 
-Keys that are numbers are 8 bytes big-endian; every value ends in a crc32c. FORMAT.md lists the databases.
+Keys that are numbers are 8 bytes big-endian; every value ends in a crc32c of key and value. FORMAT.md lists the
+databases.
 """
 
 import itertools
@@ -62,11 +63,11 @@ class Transaction:
             If its checksum does not fit.
         """
         value = self._transaction.get(key, db=self._databases[database])
-        return None if value is None else unseal(value, f"the catalog's entry {database}/{key!r}")
+        return None if value is None else unseal(value, f"the catalog's entry {database}/{key!r}", key)
 
     def put(self, database: str, key: bytes, value: bytes) -> None:
         """Write a value with its checksum."""
-        self._transaction.put(key, seal(value), db=self._databases[database])
+        self._transaction.put(key, seal(value, key), db=self._databases[database])
 
     def delete(self, database: str, key: bytes) -> None:
         """Remove a key."""
@@ -80,7 +81,7 @@ class Transaction:
         """Yield keys and checked values, by key."""
         with self._transaction.cursor(self._databases[database]) as cursor:
             for key, value in cursor.iterprev() if newest_first else cursor:
-                yield key, unseal(value, f"the catalog's entry {database}/{key!r}")
+                yield key, unseal(value, f"the catalog's entry {database}/{key!r}", key)
 
     def keys(self, database: str) -> Iterator[bytes]:
         """Yield the keys in order."""

@@ -145,6 +145,9 @@ def _rows(transaction: Transaction, snapshot: Snapshot) -> Iterator[Finding]:
             live = version_at(versions, None)
             if (sequence in dead) == (live is not None and live.sequence == sequence):
                 yield Finding(f"row {sequence}", f"its id {name!r} leads to {live and live.sequence}")
+    commits = [int.from_bytes(key) for key in transaction.keys("commits")]
+    if commits and commits != list(range(commits[0], commits[0] + len(commits))):
+        yield Finding("catalog/commits", f"{len(commits)} commits are numbered from {commits[0]} to {commits[-1]}")
     if rows != snapshot.rows:
         yield Finding("catalog/commits", f"the newest tells of {snapshot.rows} documents, and there are {rows}")
     ids = sum(1 for _ in transaction.keys("ids"))

@@ -201,7 +201,7 @@ class Writer:
         name = f"{commit:06d}-{uuid.uuid4().hex[:12]}"
         job = self.path / "staging" / name
         rh_width = self._identity.sketch.rh_dim
-        about = {**plan.about, "identity": self._identity.as_dict(), "rh_width": rh_width}
+        about = {"name": name, **plan.about, "identity": self._identity.as_dict(), "rh_width": rh_width}
         write_segment(job, replace(plan, about=about), parts, self.config)
         vfs.rename(job, self.path / "segments" / name)
         return name
@@ -229,7 +229,7 @@ class Writer:
         free = [key for key, one in retired.items() if not is_read(self.path, one["generation"])]
         gone = [key for key in free if vfs.clear(self.path / "segments" / retired[key]["name"])]
         if gone:
-            with self.catalog.write() as transaction:
+            with self.changing(), self.catalog.write() as transaction:
                 for key in gone:
                     transaction.delete("retired", key)
         return len(retired) - len(gone)

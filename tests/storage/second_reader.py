@@ -49,8 +49,8 @@ def require(truth, what):
         raise ValueError(what)
 
 
-def unsealed(value):
-    require(google_crc32c.value(value[:-4]) == int.from_bytes(value[-4:], "little"), "a crc32c does not fit")
+def unsealed(value, key=b""):
+    require(google_crc32c.value(key + value[:-4]) == int.from_bytes(value[-4:], "little"), "a crc32c does not fit")
     return value[:-4]
 
 
@@ -126,7 +126,7 @@ def read_index(path):
     with lmdb.open(str(path / "catalog"), max_dbs=9, readonly=True, lock=False) as catalog, catalog.begin() as reading:
         for name in DATABASES:
             database = catalog.open_db(name.encode(), reading, create=False)
-            stored[name] = {key: unsealed(value) for key, value in reading.cursor(database)}
+            stored[name] = {key: unsealed(value, key) for key, value in reading.cursor(database)}
     meta = {name: json.loads(stored["meta"][name.encode()]) for name in ("identity", "settings", "store")}
     dtype, rows, tombstones, lasting = meta["store"]["dtype"], {}, {}, {}
     pieces = [
