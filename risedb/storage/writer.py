@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risedb.config import Identity, StoreConfig
-from risedb.errors import Busy, DiskFailure, SyncFailed
+from risedb.errors import Busy, DiskFailure, InvalidInput, SyncFailed
 from risedb.signature import Signatures
 from risedb.storage import tombstones, vfs
 from risedb.storage.catalog import Catalog
@@ -112,6 +112,9 @@ class Writer:
     def append(self, rows: NewRows) -> None:
         """Commit rows; those whose id was there take the old ones' place."""
         ids = rows.signatures.ids
+        if len(set(ids)) < len(ids):
+            msg = f"{len(ids)} rows to append have only {len(set(ids))} ids; each needs its own"
+            raise InvalidInput(msg)
         with self.changing():
             with self.catalog.read() as transaction:
                 commit = transaction.last_key("commits") + 1

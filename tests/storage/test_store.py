@@ -76,6 +76,12 @@ def test_segment_opens_with_plain_zarr_and_gives_the_same_numbers(store, path):
     np.testing.assert_array_equal(group["sequence"][:], np.arange(50))
 
 
+def test_one_append_holds_no_id_twice(store):
+    with pytest.raises(InvalidInput, match="2 rows to append have only 1 ids"):
+        store.append(new_rows(["a", "a"]))
+    assert contents(store) == ({}, [])
+
+
 def test_float32_store_keeps_every_bit(path):
     store = new_store(path, dtype="float32")
     store.lock()
