@@ -83,11 +83,12 @@ def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Te
     if k_max >= logits.shape[1]:
         return torch.sort(logits, dim=1, descending=True, stable=True)
     values, token_ids = logits.topk(k_max + 1, dim=1)
+    has_ties = (values[:, 1:] == values[:, :-1]).any(dim=1)
     cut_through_ties = (values[:, -2] == values[:, -1]).nonzero()[:, 0]
     values, token_ids = values[:, :-1].contiguous(), token_ids[:, :-1].contiguous()
     if len(cut_through_ties):
         token_ids[cut_through_ties] = _lowest_ids(logits[cut_through_ties], values[cut_through_ties])
-    ties = (values[:, 1:] == values[:, :-1]).any(dim=1).nonzero()[:, 0]
+    ties = has_ties.nonzero()[:, 0]
     if len(ties):  # stable sort of the values after a sort of the ids orders equal logits by id
         by_id = token_ids[ties].sort(dim=1).values
         values[ties], order = logits[ties].gather(1, by_id).sort(dim=1, descending=True, stable=True)
