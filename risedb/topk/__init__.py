@@ -1,6 +1,9 @@
 """The scan: exact top-k of stored signatures, block by block."""
 
-from risedb.topk.scan import Ranked, scan
+from risedb.topk.best import Ranked
+from risedb.topk.center import Center
+from risedb.topk.plan import Plan
+from risedb.topk.scan import scan
 from risedb.topk.scores import QueryVectors
 
-__all__ = ["QueryVectors", "Ranked", "scan"]
+__all__ = ["Center", "Plan", "QueryVectors", "Ranked", "scan"]

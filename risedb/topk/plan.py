@@ -1,0 +1,93 @@
+"""How a scan is run: where, with which kernel, and in pieces of which size."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from risedb.config import ScoreConfig
+from risedb.topk.kernels import Kernel, NumpyKernel, TorchKernel
+from risedb.topk.scores import QueryVectors
+
+_QUERIES = 128  # ranked together: what is read once from memory and stays in a cache meanwhile
+_WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
+_WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Choices that change a scan's speed and memory, and nothing else.
+
+    Examples
+    --------
+    >>> Plan.choose(rows=5_000, width=352, queries=1, coded=True).engine
+    'numpy'
+    """
+
+    engine: str = "numpy"
+    """``numpy``, ``compiled`` for codes on a CPU, or a device of torch."""
+    memory_bytes: int = 2**28
+    """Bound on what is allocated, beyond the answer itself: k rows for each query."""
+    threads: int = 1
+    """Threads of the compiled kernel."""
+    first_rows: int = 256
+    """Rows in the first slice, if that is more than 2 k."""
+
+    @classmethod
+    def choose(
+        cls,
+        *,
+        rows: int,
+        width: int,
+        queries: int,
+        coded: bool,
+        device: str = "cpu",
+        memory_bytes: int = 2**28,
+    ) -> "Plan":
+        """Pick the engine that answers first, what it would have to import counted.
+
+        Parameters
+        ----------
+        rows, width, queries
+            Size of the pool, numbers a row, size of the batch.
+        coded
+            Whether most rows have codes.
+        device
+            Where the model is, if one is loaded.
+        memory_bytes
+            As above.
+        """
+        products = rows * width * (1 + queries / 8)
+        if not device.startswith("cpu"):
+            engine = device
+        elif coded:
+            compiled = products >= (0.1 if "numba" in sys.modules else 1) * _WORTH_COMPILED
+            engine = "compiled" if compiled else "numpy"
+        else:
+            engine = "cpu" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
+        return cls(engine=engine, memory_bytes=memory_bytes, threads=_cores())
+
+    @property
+    def most_pairs(self) -> int:
+        """Pairs that are decided at once."""
+        return max(self.memory_bytes // 2**12, 1)
+
+    def groups(self, queries: QueryVectors) -> Iterator[QueryVectors]:
+        """Cut a batch into those that are ranked together."""
+        for start in range(0, len(queries), _QUERIES):
+            yield queries.part(slice(start, start + _QUERIES))
+
+    def kernel(self, queries: QueryVectors, config: ScoreConfig) -> Kernel:
+        """Return the engine's kernel for some queries."""
+        share = self.memory_bytes // 4
+        if self.engine == "compiled":
+            from risedb.topk.compiled import CompiledKernel
+
+            return CompiledKernel(queries, config, share, self.threads)
+        if self.engine == "numpy":
+            return NumpyKernel(queries, config, share)
+        return TorchKernel(queries, config, share, self.engine)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
