@@ -1,10 +1,13 @@
 """Options that several verbs share, once each; and the values they make together."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from risedb.corpus import Fields
@@ -123,3 +126,23 @@ def fields_of(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     return replace(remembered, **changes)  # type: ignore[arg-type]
+
+
+def bytes_of(size: str) -> int:
+    """Read a size: ``1GiB``, ``512 MiB``, or a number of bytes.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none.
+
+    Examples
+    --------
+    >>> bytes_of("1.5GiB")
+    1610612736
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B?|B)?", size.strip(), re.IGNORECASE | re.ASCII)
+    if not found:
+        msg = f"the size {size!r} is not a number of bytes, or of KiB, MiB, GiB or TiB"
+        raise InvalidInput(msg)
+    return int(float(found[1]) * 1024 ** " KMGT".index((found[2] or " ").upper()))

@@ -63,6 +63,13 @@ def query(
         bool,
         typer.Option("--no-normalize", help="Inner products instead of cosines.", rich_help_panel=_SCORE),
     ] = False,
+    center: Annotated[
+        bool,
+        typer.Option("--center", help="Subtract the pool's mean first: what all share.", rich_help_panel=_SCORE),
+    ] = False,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="What a scan may allocate: 64MiB, 1GiB.", rich_help_panel=_SCORE)
+    ] = "256MiB",
     json: Annotated[
         bool,
         typer.Option("--json", help="One JSON list, an object a query.", rich_help_panel=_OUTPUT),
@@ -116,6 +123,8 @@ def query(
         "lambda_rh": 0.0 if channel == "gh" else lambda_rh,
         "lambda_gh": 0.0 if channel == "rh" else lambda_gh,
         "normalize": not no_normalize,
+        "center": center,
+        "memory_bytes": options.bytes_of(memory),
     }
     rows = _rows(sources or [])
     with (

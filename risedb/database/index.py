@@ -1,9 +1,13 @@
 """RiseDB: one index, its model, and what one does with them. Composes corpus, featurize, storage and topk."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from risedb.config import (
     Identity,
@@ -12,20 +16,18 @@ from risedb.config import (
 )
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
+from risedb.database.querying import Asking, Question, Scores, save_scores
 from risedb.database.remembered import load_remembered, require_same
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
 from risedb.signature import Signatures
 from risedb.storage import Commit, CompactReport, Finding, Store, verify
-from risedb.topk import QueryVectors, Ranked, scan
+from risedb.topk import Ranked
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
     from risedb.featurize import Featurizer, LanguageModel
 
 Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
-
-
-_NUMPY_NUMBERS = 10**9  # stored numbers that NumPy scans in about the time in which torch is imported
 
 
 class RiseDB:
@@ -48,6 +50,7 @@ class RiseDB:
         self._load = load
         self._batch_tokens = batch_tokens
         self._loaded: Featurizer | None = None
+        self._asking = Asking(store.config)
 
     @property
     def path(self) -> Path:
@@ -245,6 +248,8 @@ class RiseDB:
         lambda_rh: float = 0.7,
         lambda_gh: float = 1.0,
         normalize: bool = True,
+        center: bool = False,
+        memory_bytes: int = 2**28,
     ) -> list[Ranking]:
         """Rank the whole pool, exactly, for each query or for their mean.
 
@@ -266,6 +271,10 @@ class RiseDB:
             What the queries' fields mean, if not what the index remembers.
         lambda_rh, lambda_gh, normalize
             As in :class:`risedb.config.ScoreConfig`.
+        center
+            Subtract the pool's mean unit signature from documents and queries first: what all share counts no more.
+        memory_bytes
+            Bound on what the scan allocates; rows are read from mapped files.
 
         Returns
         -------
@@ -280,27 +289,64 @@ class RiseDB:
         if k < 1:
             msg = f"k is {k}; it must be at least 1"
             raise InvalidInput(msg)
-        if pool not in {"each", "mean"}:
-            msg = f"pool is {pool!r}; it must be 'each' or 'mean'"
-            raise InvalidInput(msg)
-        score = ScoreConfig(lambda_rh=lambda_rh, lambda_gh=lambda_gh, normalize=normalize)
-        signatures = self.sign(queries, fields=fields)
-        names, vectors = list(signatures.ids), QueryVectors.of(signatures, score)
-        if pool == "mean":
-            names, vectors = [f"mean of {len(names)}"], vectors.mean()
-        if minus is not None:
-            subtracted = self.sign(minus, fields=fields)
-            vectors = vectors.minus(QueryVectors.of(subtracted, score).mean())
-        snapshot = self._store.snapshot()
-        ranked = scan(
-            snapshot.blocks(Where.parse(where).conditions),
-            vectors,
-            score,
-            k=min(k, max(snapshot.rows, 1)),
-            bottom=bottom,
-            device=self._scan_device(),
+        question = self._question(
+            queries,
+            minus,
+            fields,
+            pool=pool,
+            where=Where.parse(where),
+            score=ScoreConfig(lambda_rh=lambda_rh, lambda_gh=lambda_gh, normalize=normalize),
+            center=center,
+            memory_bytes=memory_bytes,
         )
-        return [self._ranking(name, one) for name, one in zip(names, ranked, strict=True)]
+        snapshot = self._store.snapshot()
+        ranked = self._asking.rank(snapshot, question, k, bottom=bottom)
+        return [self._ranking(name, one) for name, one in zip(question.names, ranked, strict=True)]
+
+    def scores(  # noqa: PLR0913  the choices of a query
+        self,
+        queries: Queries,
+        *,
+        pool: Literal["each", "mean"] = "each",
+        minus: Queries | None = None,
+        where: Wanted = None,
+        fields: Fields | None = None,
+        lambda_rh: float = 0.7,
+        lambda_gh: float = 1.0,
+        normalize: bool = True,
+        center: bool = False,
+        memory_bytes: int = 2**28,
+    ) -> Iterator[Scores]:
+        """Yield every document's exact score for each query, in the order of insertion, in bounded memory.
+
+        The arguments are those of :meth:`query`, and so are the scores' bits. :meth:`ids` names the documents, and
+        :meth:`save_scores` writes a file.
+        """
+        question = self._question(
+            queries,
+            minus,
+            fields,
+            pool=pool,
+            where=Where.parse(where),
+            score=ScoreConfig(lambda_rh=lambda_rh, lambda_gh=lambda_gh, normalize=normalize),
+            center=center,
+            memory_bytes=memory_bytes,
+        )
+        return self._asking.scores(self._store.snapshot(), question)
+
+    def save_scores(self, path: str | os.PathLike[str], queries: Queries, **choices: Any) -> int:
+        """Write what :meth:`scores` yields as one ``.npy`` array, (documents, queries) float64; return how many rows.
+
+        Raises
+        ------
+        InvalidInput
+            If the file cannot be written.
+        """
+        return save_scores(Path(path), self.scores(queries, **choices))
+
+    def ids(self, sequence: NDArray[np.uint64]) -> list[str]:
+        """Name documents by their sequence numbers."""
+        return [document for document, _ in self._store.records(sequence.tolist())]
 
     def sign(self, queries: Queries, *, fields: Fields | None = None) -> Signatures:
         """Compute signatures of texts or rows without adding them.
@@ -359,13 +405,11 @@ class RiseDB:
             "identity": self.identity.as_dict(),
         }
 
-    def _scan_device(self) -> str:
-        """Scan where the model is; without one, in NumPy, unless the pool is worth the import of torch."""
-        if self._loaded is not None:
-            return str(self._loaded.model.device)
-        sketch = self.identity.sketch
-        numbers = self._store.snapshot().rows * (sketch.rh_dim + sketch.gh_dim)
-        return "numpy" if numbers < _NUMPY_NUMBERS else "cpu"
+    def _question(self, queries: Queries, minus: Queries | None, fields: Fields | None, **choices: Any) -> Question:
+        signed = self.sign(queries, fields=fields)
+        subtracted = None if minus is None else self.sign(minus, fields=fields)
+        device = "cpu" if self._loaded is None else str(self._loaded.model.device)
+        return Question(queries=signed, minus=subtracted, device=device, **choices)
 
     def _ranking(self, name: str, ranked: Ranked) -> Ranking:
         records = self._store.records(ranked.sequence.tolist())

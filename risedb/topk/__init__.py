@@ -3,7 +3,7 @@
 from risedb.topk.best import Ranked
 from risedb.topk.center import Center
 from risedb.topk.plan import Plan
-from risedb.topk.scan import scan
+from risedb.topk.scan import all_scores, scan
 from risedb.topk.scores import QueryVectors
 
-__all__ = ["Center", "Plan", "QueryVectors", "Ranked", "scan"]
+__all__ = ["Center", "Plan", "QueryVectors", "Ranked", "all_scores", "scan"]

@@ -72,6 +72,34 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
             heat.kernel.close()
 
 
+def all_scores(
+    blocks: Iterable[Block],
+    queries: QueryVectors,
+    config: ScoreConfig,
+    *,
+    center: Center | None = None,
+    plan: Plan | None = None,
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.float64]]]:
+    """Yield sequence numbers, (n,), and exact scores, (n, m) float64, of all live rows, in the order of the blocks.
+
+    The arguments are those of :func:`scan`, and so are the scores' bits.
+    """
+    plan = plan or Plan()
+    kernel = plan.kernel(queries.part(slice(1)), config)
+    m = len(queries)
+    step = max(plan.most_pairs // m, 1)
+    try:
+        for block, scale in center.paired(blocks) if center else _unscaled(blocks):
+            rows = np.flatnonzero(block.live)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                at, of = np.repeat(part, m), np.tile(np.arange(m), len(part))
+                scores = exact_scores(block, at, queries, of, config, scale=scale, pair_dots=kernel.pair_dots)
+                yield block.sequence[part], scores.reshape(len(part), m)
+    finally:
+        kernel.close()
+
+
 def _unscaled(blocks: Iterable[Block]) -> Iterator[tuple[Block, None]]:
     for block in blocks:
         yield block, None

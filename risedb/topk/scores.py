@@ -100,7 +100,8 @@ def stored_weights(
     )
     if config.normalize:
         together /= _lengths(exact_norms * lambdas)
-    return (together * code_scale)[:, None] * lambdas
+    weights: NDArray[np.float64] = (together * code_scale)[:, None] * lambdas
+    return weights
 
 
 def _lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -313,3 +313,14 @@ def test_export_backup_and_repair_report_and_refuse_politely(risedb_cli, index, 
     assert repaired.code == 1  # the tail is lost, and it says so
     assert "lost: the catalog cannot be read" in repaired.err
     assert risedb_cli("verify", "copy.rise", "--full").code == 0
+
+
+def test_centre_and_memory_are_choices_of_a_query(risedb_cli, index):
+    plain, centred = (
+        json.loads(risedb_cli("query", index, "--id", "cat", "--json", "--memory", "64MiB", *more).out)
+        for more in ([], ["--center"])
+    )
+    assert centred[0]["hits"][0]["id"] == "cat"
+    assert centred[0]["hits"][1]["score"] < plain[0]["hits"][1]["score"]
+    for size in ("much", "1KiB"):
+        assert risedb_cli("query", index, "--id", "cat", "--memory", size).code == 2

@@ -1,0 +1,175 @@
+"""What is asked of a pool, and how the scan is put to work on it: one snapshot, all the ways to score it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risedb.config import ScoreConfig, StoreConfig
+from risedb.database.where import Where
+from risedb.errors import InvalidInput
+from risedb.signature import Signatures
+from risedb.storage import Snapshot
+from risedb.topk import Center, Plan, QueryVectors, Ranked, all_scores, scan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """One batch of queries and how they are scored.
+
+    Parameters
+    ----------
+    queries, minus
+        Signatures; the mean of `minus` is subtracted from each query.
+    pool
+        ``each``, or ``mean`` for the mean of all queries.
+    where
+        Only documents whose record says so.
+    score
+        Weights.
+    center
+        Centred scores, see :mod:`risedb.topk.center`.
+    memory_bytes
+        Bound on what the scan allocates.
+    device
+        Where the model is; ``cpu`` without one.
+
+    Raises
+    ------
+    InvalidInput
+        If `pool` is neither.
+    """
+
+    queries: Signatures
+    minus: Signatures | None = None
+    pool: Literal["each", "mean"] = "each"
+    where: Where
+    score: ScoreConfig
+    center: bool = False
+    memory_bytes: int = 2**28
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Check what a type checker cannot."""
+        if self.pool not in {"each", "mean"}:
+            msg = f"pool is {self.pool!r}; it must be 'each' or 'mean'"
+            raise InvalidInput(msg)
+        if self.memory_bytes < 2**20:
+            msg = f"memory is {self.memory_bytes} bytes; a scan needs at least 1 MiB"
+            raise InvalidInput(msg)
+
+    @property
+    def names(self) -> list[str]:
+        """What each ranking is called."""
+        ids = list(self.queries.ids)
+        return ids if self.pool == "each" else [f"mean of {len(ids)}"]
+
+    def vectors(self, center: Center | None) -> QueryVectors:
+        """Return the queries as the scan takes them."""
+
+        def of(signatures: Signatures) -> QueryVectors:
+            return center.queries(signatures) if center else QueryVectors.of(signatures, self.score)
+
+        vectors = of(self.queries)
+        if self.pool == "mean":
+            vectors = vectors.mean()
+        return vectors if self.minus is None else vectors.minus(of(self.minus).mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Exact scores of some documents for all queries.
+
+    Parameters
+    ----------
+    sequence
+        (n,) uint64: when each was inserted; rows come in this order.
+    scores
+        (n, m) float64.
+    """
+
+    sequence: NDArray[np.uint64]
+    scores: NDArray[np.float64]
+
+
+class Asking:
+    """Answers questions about snapshots; keeps the mean of the last one for each pair of weights."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        self._coded = "int8" in {config.codes, config.dtype}
+        self._centers: dict[ScoreConfig, Center] = {}
+        self._centered: tuple[int, int] | None = None
+
+    def rank(self, snapshot: Snapshot, question: Question, k: int, *, bottom: bool) -> list[Ranked]:
+        """Return the k best rows, or the k worst, for each query."""
+        center, vectors, plan = self._prepared(snapshot, question)
+        return scan(
+            snapshot.blocks(question.where.conditions),
+            vectors,
+            question.score,
+            k=min(k, max(snapshot.rows, 1)),
+            bottom=bottom,
+            center=center,
+            plan=plan,
+        )
+
+    def scores(self, snapshot: Snapshot, question: Question) -> Iterator[Scores]:
+        """Yield the scores of all documents, some at a time."""
+        center, vectors, plan = self._prepared(snapshot, question)
+        blocks = snapshot.blocks(question.where.conditions)
+        for sequence, scores in all_scores(blocks, vectors, question.score, center=center, plan=plan):
+            yield Scores(sequence, scores)
+
+    def _prepared(self, snapshot: Snapshot, question: Question) -> tuple[Center | None, QueryVectors, Plan]:
+        center = self._center(snapshot, question.score) if question.center else None
+        vectors = question.vectors(center)
+        plan = Plan.choose(
+            rows=snapshot.rows,
+            width=vectors.rh.shape[1] + vectors.gh.shape[1],
+            queries=len(vectors),
+            coded=self._coded,
+            device=question.device,
+            memory_bytes=question.memory_bytes,
+        )
+        return center, vectors, plan
+
+    def _center(self, snapshot: Snapshot, score: ScoreConfig) -> Center:
+        state = (snapshot.version, snapshot.commit.number)
+        if self._centered != state:
+            self._centers, self._centered = {}, state
+        if score not in self._centers:
+            self._centers[score] = Center.of(snapshot.blocks, score)
+        return self._centers[score]
+
+
+def save_scores(path: Path, parts: Iterator[Scores]) -> int:
+    """Write all scores as one ``.npy`` array, (rows, m) float64, and return how many rows.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be written.
+    """
+    rows = 0
+    try:
+        with path.open("wb") as file:
+            for part in parts:
+                if not rows:
+                    _write_header(file, 0, part.scores.shape[1])
+                file.write(np.ascontiguousarray(part.scores, "<f8").tobytes())
+                rows += len(part.scores)
+            file.seek(0)
+            _write_header(file, rows, part.scores.shape[1] if rows else 0)
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise InvalidInput(msg) from error
+    return rows
+
+
+def _write_header(file: IO[bytes], rows: int, queries: int) -> None:
+    """Write the head of a ``.npy`` file; NumPy leaves room in it for as many rows as there may be."""
+    header = {"descr": "<f8", "fortran_order": False, "shape": (rows, queries)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -1,0 +1,80 @@
+"""The query side of an index: stored dtypes, centred scores, all scores, bounded memory."""
+
+import numpy as np
+import pytest
+
+import risedb
+from risedb.config import ScoreConfig, SketchConfig, StoreConfig
+from risedb.errors import InvalidInput
+from risedb.featurize import load_model
+from tests.topk.pools import fused
+
+TEXTS = [f"Item {i}: the {word} sleeps near the {other}." for i, (word, other) in enumerate(
+    zip(["cat", "dog", "lock", "path"] * 5, ["file", "blanket", "thread"] * 7, strict=False)
+)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("demo")
+
+
+@pytest.fixture(params=["float16", "float32", "bfloat16", "int8"])
+def db(request, tmp_path, model):
+    store = StoreConfig(dtype=request.param, seal_bytes=10_000)
+    rows = [{"id": str(i), "text": text, "odd": i % 2} for i, text in enumerate(TEXTS)]
+    with risedb.open(
+        tmp_path / "pool.rise", model, create=True, sketch=SketchConfig.parse("compact"), store=store
+    ) as db:
+        db.add(rows, commit_every=5)
+        db.delete(["3"])
+        yield db
+
+
+def test_scores_are_those_of_a_query_bit_by_bit_and_ids_name_them(db):
+    queries = db.sign(["A cat sleeps.", "The thread waits for the lock."])
+    parts = list(db.scores(queries, memory_bytes=2**20))
+    ids = [name for part in parts for name in db.ids(part.sequence)]
+    scores = np.concatenate([part.scores for part in parts])
+    assert ids == [str(i) for i in range(len(TEXTS)) if i != 3]
+    for j, ranking in enumerate(db.query(queries, k=100)):
+        assert {hit.id: hit.score for hit in ranking} == dict(zip(ids, scores[:, j].tolist(), strict=True))
+
+
+def test_saved_scores_are_one_npy_array(db, tmp_path):
+    queries = db.sign(["A cat sleeps.", "The thread waits."])
+    assert db.save_scores(tmp_path / "scores.npy", queries, where={"odd": 1}) == 9
+    expected = np.concatenate([part.scores for part in db.scores(queries, where={"odd": 1})])
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), expected)
+    assert db.save_scores(tmp_path / "none.npy", queries, where={"odd": 2}) == 0
+    assert np.load(tmp_path / "none.npy").shape == (0, 0)
+
+
+def test_centred_scores_are_cosines_about_the_pool_s_mean_and_follow_its_changes(db):
+    def expected():
+        phi = np.concatenate([fused(block, ScoreConfig())[block.live] for block in db._store.snapshot().blocks()])
+        query = np.concatenate([0.7 * query_signature.phi_rh, query_signature.phi_gh], axis=1)[0]
+        mean = phi.mean(axis=0)
+        moved, query = phi - mean, query / np.linalg.norm(query) - mean
+        return moved @ query / np.linalg.norm(moved, axis=1) / np.linalg.norm(query)
+
+    query_signature = db.sign("A cat sleeps.")
+    for _ in range(2):
+        scores = np.concatenate([part.scores for part in db.scores(query_signature, center=True)])[:, 0]
+        np.testing.assert_allclose(scores, expected(), atol=1e-6)
+        ranked = [hit.score for hit in db.query(query_signature, k=100, center=True)[0]]
+        assert ranked == sorted(scores.tolist(), reverse=True)
+        db.delete(["7", "8"])
+
+
+def test_a_filter_does_not_move_the_centre(db):
+    query = db.sign("A cat sleeps.")
+    whole = {hit.id: hit.score for hit in db.query(query, k=100, center=True)[0]}
+    odd = {hit.id: hit.score for hit in db.query(query, k=100, center=True, where={"odd": 1})[0]}
+    assert odd == {name: score for name, score in whole.items() if int(name) % 2}
+
+
+@pytest.mark.parametrize("choice", [{"normalize": False, "center": True}, {"memory_bytes": 1000}, {"pool": "some"}])
+def test_what_cannot_be_asked_is_refused(db, choice):
+    with pytest.raises(InvalidInput):
+        db.query("A cat.", **choice)
