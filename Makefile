@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: demo test lint types layers pytest format clean
+.PHONY: demo test lint types layers pytest format bench clean
 
 demo: .venv/installed
 	$(BIN)/risedb demo
@@ -40,6 +40,9 @@ format: .venv/tested
 .venv/tested: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
 	touch $@
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.scan --small
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

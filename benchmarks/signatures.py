@@ -6,15 +6,16 @@ spectrum and the spread of scores stay those of text; white noise has none of th
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
-from risedb.corpus import Fields, Row, read
+from risedb.corpus import Fields, Row, read, read_python_docs
+from risedb.database.signing import sign
+from risedb.featurize import Featurizer, load_model
 from risedb.signature import Signatures
 
 CACHE = Path(tempfile.gettempdir()) / "risedb-benchmarks"
@@ -22,42 +23,57 @@ SOURCES = {"howdy/pool": 1200, "distractors/books_cc0": 900, "distractors/techsp
 TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 NOISE = (0.1, 0.6)  # a copy's distance from its text's unit row: from a near-duplicate to a neighbour
 TILE = 16_384
-
-
-def of_text(shared: Path, preset: str) -> tuple[Signatures, Signatures]:
-    """Return signatures of 3,000 texts and of howdy's 100 queries, computed once and kept in the temporary folder."""
-    kept = CACHE / f"{preset}.npz"
-    if not kept.exists():
-        CACHE.mkdir(exist_ok=True)
-        np.savez(kept, **_featurize(shared, preset))
-    with np.load(kept) as arrays:
-        pool, queries = (
-            Signatures(tuple(map(str, range(len(arrays[f"{name}_rh"])))), *(arrays[f"{name}_{part}"] for part in PARTS))
-            for name in ("pool", "queries")
-        )
-    return pool, queries
-
-
 PARTS = ("rh", "gh", "norms")
 
 
-def _featurize(shared: Path, preset: str) -> dict[str, Any]:
-    from risedb.database.signing import sign
-    from risedb.featurize import Featurizer, load_model
+def of_text(shared: Path, preset: str) -> tuple[Signatures, Signatures]:
+    """Return signatures of 3,000 texts and of howdy's 100 queries, by tiny-neox."""
 
-    model = load_model(str(shared / "models" / "tiny-neox"), LoadConfig(dtype="float32", device="cpu"))
-    featurizer = Featurizer(model, ReadoutConfig(seq_len=128), SketchConfig.parse(preset))
-    arrays = {}
-    for name, sources in (("pool", SOURCES), ("queries", {"howdy/queries": 100})):
-        texts = [
+    def texts(sources: dict[str, int]) -> list[str]:
+        return [
             row.values.get("text") or TEMPLATE.format(**row.values)
             for source, count in sources.items()
             for row in islice(read(shared / "data" / f"{source}.jsonl.zst"), count)
             if isinstance(row, Row)
         ]
-        signatures = sign(texts, featurizer, Fields())
-        arrays |= {f"{name}_{part}": getattr(signatures, part) for part in PARTS}
-    return arrays
+
+    model = str(shared / "models" / "tiny-neox")
+    return _kept(f"text-{preset}", preset, model, lambda: (texts(SOURCES), texts({"howdy/queries": 100})))
+
+
+def of_python(preset: str) -> tuple[Signatures, Signatures]:
+    """Return signatures of 500 passages of this Python's documentation and of 100 more, by the demo model."""
+
+    def texts() -> tuple[list[str], list[str]]:
+        passages = [row.values["text"] for row in islice(read_python_docs(), 600)]
+        return passages[:500], passages[500:]
+
+    return _kept(f"python-{preset}", preset, "demo", texts)
+
+
+def _kept(
+    name: str, preset: str, model: str, texts: Callable[[], tuple[list[str], list[str]]]
+) -> tuple[Signatures, Signatures]:
+    """Compute the signatures of a pool and of queries once, and keep them in the temporary folder."""
+    kept = CACHE / f"{name}.npz"
+    if not kept.exists():
+        CACHE.mkdir(exist_ok=True)
+        featurizer = Featurizer(
+            load_model(model, LoadConfig(dtype="float32", device="cpu")),
+            ReadoutConfig(seq_len=128),
+            SketchConfig.parse(preset),
+        )
+        pool, queries = (sign(some, featurizer, Fields()) for some in texts())
+        arrays = {
+            f"{which}_{part}": getattr(each, part)
+            for which, each in (("pool", pool), ("queries", queries))
+            for part in PARTS
+        }
+        np.savez(kept, **arrays)
+    with np.load(kept) as arrays:
+        channels = [[arrays[f"{which}_{part}"] for part in PARTS] for which in ("pool", "queries")]
+    pool, queries = (Signatures(tuple(map(str, range(len(each[0])))), *each) for each in channels)
+    return pool, queries
 
 
 def tiled(texts: Signatures, rows: int, seed: int = 0) -> Iterator[Signatures]:

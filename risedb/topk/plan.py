@@ -10,6 +10,7 @@ from risedb.topk.kernels import Kernel, NumpyKernel, TorchKernel
 from risedb.topk.scores import QueryVectors
 
 _QUERIES = 128  # ranked together: what is read once from memory and stays in a cache meanwhile
+_DECIDED = 5_000  # products that take NumPy as long as deciding a query's rows
 _WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
 _WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
 
@@ -57,11 +58,11 @@ class Plan:
         memory_bytes
             As above.
         """
-        products = rows * width * (1 + queries / 8)
+        products = width * (rows * (1 + queries / 8) + _DECIDED * queries)
         if not device.startswith("cpu"):
             engine = device
         elif coded:
-            compiled = products >= (0.1 if "numba" in sys.modules else 1) * _WORTH_COMPILED
+            compiled = products >= (0.02 if "numba" in sys.modules else 1) * _WORTH_COMPILED
             engine = "compiled" if compiled else "numpy"
         else:
             engine = "cpu" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
