@@ -76,7 +76,7 @@ def fused_rows(index: Index) -> np.ndarray:
     snapshot = index.store.snapshot()
     parts = []
     for block in snapshot.blocks():
-        block.check()
+        block.check(None)
         weights = channel_weights(block.norms, SCORE).astype(np.float32)
         parts.append(np.concatenate([widened(block.rh) * weights[:, :1], widened(block.gh) * weights[:, 1:]], axis=1))
     return np.concatenate(parts)

@@ -102,7 +102,10 @@ def _unit_rows(phi: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[
     return (phi / divisor[:, None]).astype(np.float32), norms
 
 
-def _already_checked() -> None:
+RowCheck = Callable[[NDArray[np.intp] | None], None]
+
+
+def _already_checked(_: NDArray[np.intp] | None) -> None:
     pass
 
 
@@ -124,7 +127,7 @@ class Block:
     code_scale, code_error
         (n,) float32: a row is code_scale * codes, to within code_error in Euclidean length.
     check
-        Called before rh and gh are read: verifies the checksum of files that have codes beside them, once.
+        Called before rh and gh are read, with the indices of the rows or None for all: verifies their checksums, once.
 
     Raises
     ------
@@ -140,7 +143,7 @@ class Block:
     codes: NDArray[np.int8] | None = None
     code_scale: NDArray[np.float32] | None = None
     code_error: NDArray[np.float32] | None = None
-    check: Callable[[], None] = _already_checked
+    check: RowCheck = _already_checked
 
     def __len__(self) -> int:
         """Count the rows, live or not."""
@@ -153,7 +156,12 @@ class Block:
             for field in fields(self)
             if isinstance(array := getattr(self, field.name), np.ndarray)
         }
-        return replace(self, **arrays)
+        start, stop, _ = rows.indices(len(self))
+
+        def check(some: NDArray[np.intp] | None) -> None:
+            self.check(np.arange(start, stop) if some is None else some + start)
+
+        return replace(self, **arrays, check=check)
 
 
 def widened(rows: NDArray[np.generic]) -> NDArray[np.float32]:

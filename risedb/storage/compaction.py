@@ -90,7 +90,7 @@ def _sources(snapshot: Snapshot) -> list[_Source]:
 
 
 def preview(snapshot: Snapshot, seal_bytes: int) -> CompactReport:
-    """Tell what a compaction would do; it would seal the tail before."""
+    """Tell what a compaction would do; it would seal the tail before, into a segment of a size that is estimated."""
     sizes: list[_Size] = [*_sources(snapshot)]
     if snapshot.tail:
         waiting = np.concatenate([block.sequence for block in snapshot.tail])

@@ -10,7 +10,6 @@ import itertools
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risedb.errors import Corrupt
+from risedb.signature import RowCheck
 from risedb.storage import vfs
-from risedb.storage.checksum import crc32c, unseal_json
+from risedb.storage.checksum import crc32c, row_checksums, unseal_json
 from risedb.storage.codes import Codes
 from risedb.storage.columns import Columns
 from risedb.storage.format import FORMAT_VERSION
@@ -28,6 +28,7 @@ from risedb.storage.rows import StoredRows
 
 SUMMARY = "segment.json"
 COLUMNS = "columns.arrow"
+_FEW = 40  # rows of a chunk: one in so many is checked alone sooner than all
 _DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _OPEN_MAPS = 4096 if _DESCRIPTORS < 0 else min(max(_DESCRIPTORS // 4, 32), 4096)  # each keeps a descriptor
 
@@ -73,6 +74,7 @@ class Segment:
             msg = f"{folder / SUMMARY} is damaged: {error!r}. Run risedb verify"
             raise Corrupt(msg) from error
         self._checked: set[str] = set()
+        self._checked_rows: dict[int, NDArray[np.bool_]] = {}
 
     @staticmethod
     def read_summary(folder: Path) -> dict[str, Any]:
@@ -91,17 +93,14 @@ class Segment:
             raise Corrupt(msg)
         return summary
 
-    def vectors(self, i: int) -> tuple[NDArray[np.generic], NDArray[np.generic], Callable[[], None]]:
-        """Return rh and gh of chunk i, mapped but not yet checked, and what checks them."""
-        if "rh" in self._layouts:
-            names: tuple[str, ...] = ("rh", "gh")
-            rh, gh = (self._chunk(name, i, check=False) for name in names)
-        else:
-            names = ("codes",)
-            codes = self._chunk("codes", i, check=False)
+    def vectors(self, i: int) -> tuple[NDArray[np.generic], NDArray[np.generic], RowCheck]:
+        """Return rh and gh of chunk i, mapped but not yet checked, and what checks some or all of their rows."""
+        if "rh" not in self._layouts:
+            codes = self._chunk("codes", i)
             width = self.summary["rh_width"]
-            rh, gh = codes[:, :width], codes[:, width:]
-        return rh, gh, functools.partial(self._check, names, i)
+            return codes[:, :width], codes[:, width:], lambda _: None
+        rh, gh = (self._chunk(name, i, check=False) for name in ("rh", "gh"))
+        return rh, gh, functools.partial(self._check_rows, i, rh, gh)
 
     def chunk(self, name: str, i: int) -> NDArray[Any]:
         """Return chunk i of one of the smaller arrays: norms, sequence, commit."""
@@ -115,12 +114,11 @@ class Segment:
         error = self._chunk("code_error", i) if "code_error" in self._layouts else np.zeros(len(scale), np.float32)
         return Codes(codes, scale, error)
 
-    def stored(self, i: int) -> StoredRows:
-        """Return all of chunk i, checked."""
+    def stored(self, i: int, row: int | None = None) -> StoredRows:
+        """Return chunk i, of which all rows are checked, or the one that is wanted."""
         rh, gh, check = self.vectors(i)
-        check()
-        rows = len(rh)
-        scale = np.ones(rows, np.float32) if "rh" in self._layouts else self._chunk("code_scale", i)
+        check(None if row is None else np.array([row]))
+        scale = np.ones(len(rh), np.float32) if "rh" in self._layouts else self._chunk("code_scale", i)
         sequence, commit, content = (self._chunk(name, i) for name in ("sequence", "commit", "content"))
         return StoredRows(sequence, commit, content, rh, gh, self._chunk("norms", i), scale)
 
@@ -173,9 +171,25 @@ class Segment:
         array = np.frombuffer(data, layout.dtype, layout.chunk_bytes // np.dtype(layout.dtype).itemsize)
         return array.reshape(layout.chunk_rows, *layout.shape[1:])[:rows]
 
-    def _check(self, names: tuple[str, ...], i: int) -> None:
-        for name in names:
-            self._map(self._layouts[name].file(name, i))
+    def _check_rows(
+        self, i: int, rh: NDArray[np.generic], gh: NDArray[np.generic], rows: NDArray[np.intp] | None
+    ) -> None:
+        """Check some rows of chunk i by their own checksums, or all of it where that is quicker."""
+        files = [self._layouts[name].file(name, i) for name in ("rh", "gh")]
+        if self._checked.issuperset(files):
+            return
+        known = self._checked_rows.setdefault(i, np.zeros(len(rh), np.bool_))
+        new = None if rows is None else np.unique(rows[~known[rows]])
+        if new is None or len(new) > len(rh) // _FEW:
+            for file in files:
+                self._map(file)
+            return
+        wrong = row_checksums(rh[new], gh[new]) != self._chunk("row_crc32c", i)[new]
+        if wrong.any():
+            row = i * self.chunk_rows + int(new[np.argmax(wrong)])
+            msg = f"row {row} of {self.folder} is damaged: its checksum does not fit ({files[0]} or {files[1]})"
+            raise Corrupt(f"{msg}. Run risedb verify")
+        known[new] = True
 
     def _map(self, name: str, *, check: bool = True) -> NDArray[np.uint8]:
         """Map a file of the segment, from a cache that bounds how many are open; check it at first touch."""

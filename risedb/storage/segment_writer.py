@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from risedb.config import StoreConfig
 from risedb.storage import vfs
-from risedb.storage.checksum import crc32c, seal_json
+from risedb.storage.checksum import crc32c, row_checksums, seal_json
 from risedb.storage.codes import encode
 from risedb.storage.columns import columns_bytes
 from risedb.storage.format import FORMAT_VERSION
@@ -145,7 +145,7 @@ def _row_arrays(rows: StoredRows, config: StoreConfig) -> dict[str, NDArray[Any]
     if config.dtype == "int8":
         arrays |= {"codes": np.concatenate([rows.rh, rows.gh], axis=1), "code_scale": rows.scale}
     else:
-        arrays |= {"rh": rows.rh, "gh": rows.gh}
+        arrays |= {"rh": rows.rh, "gh": rows.gh, "row_crc32c": row_checksums(rows.rh, rows.gh)}
         if config.codes == "int8":
             coded = encode(rows.rh, rows.gh, rows.norms)
             arrays |= {"codes": coded.codes, "code_scale": coded.scale, "code_error": coded.error}

@@ -212,7 +212,7 @@ class Snapshot:
         """
         piece, row = self._find(sequence)
         i, at = divmod(row, piece.chunk_rows)
-        return _signatures([name], piece.stored(i)[at : at + 1])
+        return _signatures([name], piece.stored(i, at)[at : at + 1])
 
     def documents(self, where: Sequence[Condition] = ()) -> Iterator[tuple[Signatures, list[dict[str, Any]]]]:
         """Yield the live documents that meet all conditions, with their records, some thousand at a time."""

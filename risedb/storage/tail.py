@@ -54,7 +54,7 @@ class TailBlock:
         """All rows."""
         return len(self.rows)
 
-    def stored(self, _: int) -> StoredRows:
+    def stored(self, _: int, __: int | None = None) -> StoredRows:
         """Return all rows, as of a segment of one chunk."""
         return self.rows
 

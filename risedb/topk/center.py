@@ -86,7 +86,7 @@ class Center:
 
 def _fused(block: Block, config: ScoreConfig) -> Iterator[tuple[NDArray[np.float64], slice]]:
     """Yield unit fused signatures, (n, D) float64, a cache's worth at a time."""
-    block.check()
+    block.check(None)
     step = max(_STEP_NUMBERS // (block.rh.shape[1] + block.gh.shape[1]), 1)
     for start in range(0, len(block), step):
         part = slice(start, start + step)

@@ -66,7 +66,7 @@ class NumpyKernel:
         if block.codes is not None:
             products = self._dots(queries.vectors, block.codes)
         else:
-            block.check()
+            block.check(None)
             width, weights = block.rh.shape[1], channel_weights(block.norms, self._config)
             products = self._dots(queries.vectors[:, :width], block.rh) * self._there(weights[:, 0])
             products = products + self._dots(queries.vectors[:, width:], block.gh) * self._there(weights[:, 1])

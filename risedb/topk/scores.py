@@ -170,7 +170,7 @@ def exact_scores(  # noqa: PLR0913  the pairs, and what their scores are made of
     -------
     (p,) float64.
     """
-    block.check()
+    block.check(at)
     code_scale = block.code_scale[at] if block.rh.dtype == np.int8 and block.code_scale is not None else None
     weights = stored_weights(block.norms[at], code_scale, config)
     scores = weights[:, 0] * pair_dots(block.rh, at, queries.rh, of)

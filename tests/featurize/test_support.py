@@ -21,7 +21,9 @@ READOUTS = st.builds(
 
 
 @given(LOGITS, READOUTS)
-@example(([0.0, 0.0, 0.0, 0.0, 1.0], 0), ReadoutConfig(tau=0.5, rho_cum=0.1, min_keep=1, k_max=2))  # the only tie is cut
+@example(
+    ([0.0, 0.0, 0.0, 0.0, 1.0], 0), ReadoutConfig(tau=0.5, rho_cum=0.1, min_keep=1, k_max=2)
+)  # the only tie is cut
 def test_support_and_residual_equal_the_oracle_under_ties(case, readout):
     logits, target = case
     ours = active_support(torch.tensor([logits]), torch.tensor([target]), readout)

@@ -27,7 +27,7 @@ def contents(store):
     """Return what a reader sees: id to (rh, gh, norms, record), and the order of insertion."""
     seen, order = {}, []
     for block in store.snapshot().blocks():
-        block.check()
+        block.check(None)
         live = np.flatnonzero(block.live)
         records = store.records(block.sequence[live].tolist())
         for row, (name, record) in zip(live, records, strict=True):

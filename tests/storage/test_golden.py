@@ -71,7 +71,7 @@ def test_risedb_reads_what_was_written_at_every_commit(path, expected):
         rows = live(expected, at or expected["newest_commit"])
         seen = []
         for block in store.snapshot().blocks():
-            block.check()
+            block.check(None)
             for i in np.flatnonzero(block.live).tolist():
                 row = rows[len(seen)]
                 seen.append(int(block.sequence[i]))

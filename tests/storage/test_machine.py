@@ -73,10 +73,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def compact(self):
-        planned = self.store.compact(preview=True)
+        planned, waiting = self.store.compact(preview=True), self.store.snapshot().tail_rows
         done = self.store.compact()
         newest = self.store.snapshot().commit.number
-        assert done.segments_after == len(self.store.snapshot().segments) == planned.segments_after
+        assert done.segments_after == len(self.store.snapshot().segments)
+        assert waiting or planned.segments_after == done.segments_after  # how large a tail's segment is, is estimated
         assert done.removed == planned.removed
         if newest > self.commit:  # each group of segments is a commit
             self.commit = self.oldest = newest

@@ -407,6 +407,33 @@ def test_a_flipped_bit_in_any_value_of_the_catalog_is_named(tmp_path, database):
             read_everything(path)
 
 
+def test_a_damaged_row_is_named_when_it_is_read_and_not_before(path):
+    store = new_store(path)
+    store.lock()
+    store.append(new_rows([f"d{i}" for i in range(100)]))
+    store.close()
+    store = Store(path)
+    store.lock()
+    store.seal()
+    store.close()
+    file = segment_folders(path)[0] / "gh/c/0/0"
+    data = bytearray(file.read_bytes())
+    data[2 * 15 * 70 + 3] ^= 1  # float16, 15 numbers a row: row 70
+    file.write_bytes(data)
+    store = Store(path)
+    (block,) = store.snapshot().blocks()
+    block.check(np.array([3, 69, 71]))
+    block.part(slice(60, 80)).check(np.array([0, 19]))
+    with pytest.raises(Corrupt, match="row 70 of"):
+        block.part(slice(60, 80)).check(np.array([10]))
+    with pytest.raises(Corrupt, match="row 70 of"):
+        store.snapshot().signature("d70", 70)
+    assert store.snapshot().signature("d71", 71).ids == ("d71",)
+    with pytest.raises(Corrupt, match="gh/c/0/0"):
+        block.check(None)
+    store.close()
+
+
 def test_an_index_that_was_restored_at_the_same_path_is_read_anew(tmp_path):
     path, other = filled(tmp_path / "pool.rise"), tmp_path / "other.rise"
     shutil.copytree(path, other)
