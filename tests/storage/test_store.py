@@ -410,10 +410,7 @@ def test_a_flipped_bit_in_any_value_of_the_catalog_is_named(tmp_path, database):
 def test_a_damaged_row_is_named_when_it_is_read_and_not_before(path):
     store = new_store(path)
     store.lock()
-    store.append(new_rows([f"d{i}" for i in range(100)]))
-    store.close()
-    store = Store(path)
-    store.lock()
+    store.append(new_rows([f"d{i}" for i in range(200)]))
     store.seal()
     store.close()
     file = segment_folders(path)[0] / "gh/c/0/0"
