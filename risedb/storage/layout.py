@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from risedb.storage.checksum import crc32c
 
@@ -46,6 +47,37 @@ class Layout:
         data = array.astype(self.dtype, copy=False).tobytes()
         data += bytes(self.chunk_bytes - len(data))
         return data + crc32c(data).to_bytes(4, "little")
+
+
+def fingerprint(name: str, data: bytes) -> dict[str, int]:
+    """Return what segment.json keeps of a file: its size and its crc32c; of a chunk, the crc32c in which it ends.
+
+    The crc32c of bytes and their own crc32c together is one number for all bytes, and would tell no two chunks apart.
+    """
+    return {"bytes": len(data), "crc32c": int.from_bytes(data[-4:], "little") if _is_chunk(name) else crc32c(data)}
+
+
+def is_intact(
+    name: str, data: NDArray[np.uint8] | bytes, kept: Mapping[str, int] | None, *, whole: bool = True
+) -> bool:
+    """Tell whether a file is the one whose :func:`fingerprint` was kept.
+
+    Parameters
+    ----------
+    whole
+        Look at every byte, not only at the size and at a chunk's last 4.
+    """
+    if kept is None or len(data) != kept["bytes"]:
+        return False
+    if _is_chunk(name):
+        if bytes(data[-4:]) != kept["crc32c"].to_bytes(4, "little"):
+            return False
+        data = data[:-4]
+    return not whole or crc32c(data) == kept["crc32c"]
+
+
+def _is_chunk(name: str) -> bool:
+    return "/c/" in name
 
 
 def zarr_metadata(layouts: Mapping[str, Layout], attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:

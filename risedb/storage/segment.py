@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from risedb.errors import Corrupt
 from risedb.signature import RowCheck
 from risedb.storage import vfs
-from risedb.storage.checksum import crc32c, row_checksums, unseal_json
+from risedb.storage.checksum import row_checksums, unseal_json
 from risedb.storage.codes import Codes
 from risedb.storage.columns import Columns
 from risedb.storage.format import FORMAT_VERSION
-from risedb.storage.layout import Layout
+from risedb.storage.layout import Layout, is_intact
 from risedb.storage.rows import StoredRows
 
 SUMMARY = "segment.json"
@@ -64,6 +64,9 @@ class Segment:
         self.folder = folder
         self._number = next(self._numbers)  # not the path, at which another index may come to lie
         self.summary = self.read_summary(folder)
+        if self.summary.get("name") != folder.name:
+            msg = f"{folder} is segment {self.summary.get('name')}, which was moved or renamed. Run risedb repair"
+            raise Corrupt(msg)
         try:
             self.rows: int = self.summary["rows"]
             self._layouts = {name: Layout.from_dict(array) for name, array in self.summary["arrays"].items()}
@@ -78,16 +81,13 @@ class Segment:
 
     @staticmethod
     def read_summary(folder: Path) -> dict[str, Any]:
-        """Return segment.json."""
+        """Return segment.json, whatever the folder is called."""
         try:
             summary = unseal_json((folder / SUMMARY).read_bytes(), str(folder / SUMMARY))
             version = summary["format_version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"{folder / SUMMARY} cannot be read: {error}. Run risedb verify"
             raise Corrupt(msg) from error
-        if summary["name"] != folder.name:
-            msg = f"{folder} is segment {summary['name']}, which was moved or renamed. Run risedb repair"
-            raise Corrupt(msg)
         if version != FORMAT_VERSION:
             msg = f"{folder} is a segment of format version {version}; this RiseDB reads {FORMAT_VERSION}"
             raise Corrupt(msg)
@@ -193,20 +193,24 @@ class Segment:
 
     def _map(self, name: str, *, check: bool = True) -> NDArray[np.uint8]:
         """Map a file of the segment, from a cache that bounds how many are open; check it at first touch."""
+        kept = self.summary["files"].get(name)
         with self._maps_lock:
             data = self._maps.pop((self._number, name), None)
             if data is None:
                 data = _mapped(self.folder / name)
+                if not is_intact(name, data, kept, whole=False):
+                    raise self._damaged(name)
             self._maps[self._number, name] = data
             if len(self._maps) > _OPEN_MAPS:
                 self._maps.popitem(last=False)  # unmapped when the last array over it goes
         if check and name not in self._checked:
-            about = self.summary["files"].get(name, {})
-            if len(data) != about.get("bytes") or crc32c(data) != about.get("crc32c"):
-                msg = f"{self.folder / name} is damaged: its checksum does not fit. Run risedb verify"
-                raise Corrupt(msg)
+            if not is_intact(name, data, kept):
+                raise self._damaged(name)
             self._checked.add(name)
         return data
+
+    def _damaged(self, name: str) -> Corrupt:
+        return Corrupt(f"{self.folder / name} is damaged: its size or checksum does not fit. Run risedb verify")
 
 
 def _mapped(path: Path) -> NDArray[np.uint8]:

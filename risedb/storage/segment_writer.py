@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from risedb.config import StoreConfig
 from risedb.storage import vfs
-from risedb.storage.checksum import crc32c, row_checksums, seal_json
+from risedb.storage.checksum import row_checksums, seal_json
 from risedb.storage.codes import encode
 from risedb.storage.columns import columns_bytes
 from risedb.storage.format import FORMAT_VERSION
-from risedb.storage.layout import Layout, zarr_metadata
+from risedb.storage.layout import Layout, fingerprint, zarr_metadata
 from risedb.storage.records import unpack_record
 from risedb.storage.rows import StoredRows, rechunked
 from risedb.storage.segment import COLUMNS, SUMMARY
@@ -67,7 +67,7 @@ def write_segment(
     def put(name: str, data: bytes) -> None:
         vfs.make_folder((folder / name).parent)
         vfs.write_file(folder / name, data)
-        files[name] = {"bytes": len(data), "crc32c": crc32c(data)}
+        files[name] = fingerprint(name, data)
 
     chunk_rows = _even(plan.rows, math.ceil(plan.rows * plan.row_bytes / config.chunk_bytes))
     layouts: dict[str, Layout] = {}

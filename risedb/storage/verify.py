@@ -8,8 +8,8 @@ from pathlib import Path
 from risedb.errors import Corrupt, RiseDBError
 from risedb.storage import tombstones
 from risedb.storage.catalog import Catalog, check_size, check_structure
-from risedb.storage.checksum import crc32c
 from risedb.storage.format import read_format
+from risedb.storage.layout import is_intact
 from risedb.storage.records import unpack_record
 from risedb.storage.segment import Segment
 from risedb.storage.snapshot import Snapshot, segment_names
@@ -122,7 +122,7 @@ def damaged_files(folder: Path, *, full: bool) -> Iterator[Finding]:
             yield Finding(str(file), "the file is missing")
         elif file.stat().st_size != about["bytes"]:
             yield Finding(str(file), f"{file.stat().st_size} bytes where {about['bytes']} were written")
-        elif full and crc32c(file.read_bytes()) != about["crc32c"]:
+        elif full and not is_intact(name, file.read_bytes(), about):
             yield Finding(str(file), "its checksum is not the one that was written")
 
 
