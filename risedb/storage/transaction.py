@@ -55,15 +55,26 @@ class Transaction:
         return int(self._transaction.id())
 
     def get(self, database: str, key: bytes) -> bytes | None:
-        """Return a checked value.
+        """Return a checked value; None if there is none.
 
         Raises
         ------
         Corrupt
-            If its checksum does not fit.
+            If its checksum does not fit, or, when there is none, that of an entry beside its place: a key that damage
+            has changed still stands where it stood.
         """
         value = self._transaction.get(key, db=self._databases[database])
-        return None if value is None else unseal(value, f"the catalog's entry {database}/{key!r}", key)
+        if value is not None:
+            return _checked(database, key, value)
+        with self._transaction.cursor(self._databases[database]) as cursor:
+            if cursor.set_range(key):
+                _checked(database, *cursor.item())
+                before = cursor.prev()
+            else:
+                before = cursor.last()
+            if before:
+                _checked(database, *cursor.item())
+        return None
 
     def put(self, database: str, key: bytes, value: bytes) -> None:
         """Write a value with its checksum."""
@@ -81,7 +92,7 @@ class Transaction:
         """Yield keys and checked values, by key."""
         with self._transaction.cursor(self._databases[database]) as cursor:
             for key, value in cursor.iterprev() if newest_first else cursor:
-                yield key, unseal(value, f"the catalog's entry {database}/{key!r}", key)
+                yield key, _checked(database, key, value)
 
     def keys(self, database: str) -> Iterator[bytes]:
         """Yield the keys in order."""
@@ -163,6 +174,10 @@ class Transaction:
         for one in merged[:-1]:
             self.delete(database, number_key(one))
         self.put(database, number_key(merged[0]), join([*parts, block]) if parts else block)
+
+
+def _checked(database: str, key: bytes, value: bytes) -> bytes:
+    return unseal(value, f"the catalog's entry {database}/{key!r}", key)
 
 
 def version_at(versions: Sequence[Version], commit: int | None) -> Version | None:
