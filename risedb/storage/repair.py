@@ -1,19 +1,23 @@
-"""Repair: a new catalog from what is sound. What is damaged is set aside with a list of its ids; nothing is deleted."""
+"""Repair: a new catalog from what is sound. What is damaged is set aside with a list of its ids; nothing is deleted.
+
+Of a damaged segment, :mod:`risedb.storage.salvage` keeps the rows that are sound.
+"""
 
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray  # noqa: TC002
 
 from risedb.config import StoreConfig
-from risedb.errors import Corrupt, RiseDBError
-from risedb.storage import tombstones, vfs
+from risedb.errors import Corrupt
+from risedb.storage import salvage, tombstones, vfs
 from risedb.storage.catalog import Catalog, check_size, check_structure
 from risedb.storage.format import read_format, write_format
 from risedb.storage.lock import WriterLock
@@ -142,6 +146,7 @@ class _Repair:
         self._aside = path / "damaged" / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ") / uuid.uuid4().hex[:6]
         self._set_aside: list[dict[str, Any]] = []
         self._lost = remains.lost
+        self._told: list[NDArray[np.uint64]] = []  # tombstones that damaged segments tell of
 
     def run(self) -> RepairReport:
         for folder in FOLDERS:
@@ -162,40 +167,61 @@ class _Repair:
         return RepairReport(changed=True, rows=rows, set_aside=self._set_aside, lost=self._lost)
 
     def _sound_segments(self) -> list[Segment]:
-        """Return the segments to go on with, by their rows; move the damaged ones aside."""
+        """Return the segments to go on with, by their rows; of the damaged ones, which move aside, what is sound."""
+        folder = self._path / "segments"
+        salvage.rename_back(folder)
+        there = {entry.name: salvage.summary(entry) for entry in sorted(folder.iterdir())}
+        used = self._used(there)
+        used = used.difference(*(there[name].get("supersedes", ()) for name in used))
         sound: list[Segment] = []
-        for folder in sorted((self._path / "segments").iterdir()):
-            if self._remains.named is not None and folder.name not in self._remains.named:
-                continue  # no commit names it: the next writer clears it
-            if problems := list(damaged_files(folder, full=True)):
-                self._move(f"segments/{folder.name}", problems[0].problem, _readable_ids(folder))
+        for name in sorted(used):
+            if problems := list(damaged_files(folder / name, full=True)):
+                sound += self._salvaged(folder / name, problems[0].problem)
             else:
-                sound.append(Segment(folder))
-        for name in set(self._remains.named or ()) - {folder.name for folder in (self._path / "segments").iterdir()}:
-            if not any(aside["place"] == f"segments/{name}" for aside in self._set_aside):
-                self._lost.append(f"segment {name} is not there")
-        superseded = {name for segment in sound for name in segment.summary["supersedes"]}
-        sound = sorted(
-            (segment for segment in sound if segment.folder.name not in superseded),
-            key=lambda segment: (int(segment.sequence[0]), -segment.summary["commit"]),
-        )
+                sound.append(Segment(folder / name))
+        sound.sort(key=lambda segment: (int(segment.sequence[0]), -segment.summary["commit"]))
         kept: list[Segment] = []
         for segment in sound:
             if kept and segment.sequence[0] <= kept[-1].sequence[-1]:
                 place = f"segments/{segment.folder.name}"
-                self._move(place, f"it has rows of {kept[-1].folder.name}", _readable_ids(segment.folder))
+                self._move(place, f"it has rows of {kept[-1].folder.name}", salvage.readable_ids(segment.folder))
             else:
                 kept.append(segment)
         return kept
 
+    def _used(self, there: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Choose the segments that belong to the index, as far as one can tell; the next writer clears the others."""
+        if self._remains.named is None:
+            return set(there)
+        named = set(self._remains.named)
+        missing = named.difference(there)
+        # A repair that was killed may have moved one aside, and left what was sound of it in its stead.
+        instead = {name for name, about in there.items() if missing.intersection(about.get("supersedes", ()))}
+        missing = missing.difference(*(there[name]["supersedes"] for name in instead))
+        self._lost += [f"segment {name} is not there" for name in sorted(missing)]
+        return named.intersection(there) | instead
+
+    def _salvaged(self, folder: Path, problem: str) -> list[Segment]:
+        """Move a damaged segment aside, and return what is sound of it, as a segment, if anything is."""
+        ids, kept = salvage.readable_ids(folder), []
+        with contextlib.suppress(Corrupt):  # of segment.json: nothing tells what the other files are
+            segment = Segment(folder)
+            self._told.append(salvage.sound_tombstones(segment))
+            if rescued := salvage.salvage(segment, self._path, self._remains.config):
+                problem += f". {rescued.rows} of its {segment.rows} rows are sound, and now in {rescued.folder}"
+                kept.append(rescued)
+        self._move(f"segments/{folder.name}", problem, ids)
+        return kept
+
     def _tombstones(self, segments: list[Segment]) -> dict[int, int]:
         """Return the commit that killed each dead row, as far as any file tells."""
-        parts = [self._remains.dead, *(segment.whole("tombstones") for segment in segments)]
+        parts = [self._remains.dead, *self._told, *(segment.whole("tombstones") for segment in segments)]
         for file in sorted((self._path / "deletions").iterdir()):
             try:
                 parts.append(tombstones.read_file(file))
             except Corrupt as error:
                 self._lost.append(f"deletions in {file.name}, unless the catalog or a segment tells them too ({error})")
+                self._move(f"deletions/{file.name}", str(error), [])
         return {int(sequence): int(commit) for sequence, commit in np.concatenate(parts)}
 
     def _fill(self, catalog: Catalog, segments: list[Segment], dead: dict[int, int]) -> int:
@@ -283,14 +309,3 @@ def _rows(segments: list[Segment], tail: list[TailBlock]) -> Iterator[tuple[str,
         for row, sequence in enumerate(piece.sequence.tolist()):
             name, _ = unpack_record(piece.record(row), f"the record of row {sequence}")
             yield name, Version(sequence, int(commit[row]), 0, content[row].tobytes())
-
-
-def _readable_ids(folder: Path) -> list[str]:
-    """Return the ids of a damaged segment, as far as its records can be read."""
-    names = []
-    with contextlib.suppress(RiseDBError, OSError, ValueError, KeyError):
-        segment = Segment(folder)
-        for row in range(segment.rows):
-            with contextlib.suppress(RiseDBError):
-                names.append(unpack_record(segment.record(row), "a record")[0])
-    return names

@@ -10,6 +10,8 @@ import pytest
 
 from risedb.errors import AlreadyExists, Busy, Corrupt
 from risedb.storage import Store, backup, repair, verify
+from risedb.storage.repair import _Repair
+from risedb.storage.segment import Segment
 from tests.storage.pools import contents, new_rows, new_store
 
 
@@ -100,10 +102,11 @@ def test_a_document_whose_update_waited_in_the_tail_stays_deleted_when_the_catal
     assert "d7" not in read(path)[0]
 
 
-def test_a_damaged_segment_is_set_aside_with_its_ids_and_the_rest_goes_on(path):
+def test_a_damaged_segment_is_set_aside_with_its_ids_and_its_sound_rows_go_on(path):
     before, _ = read(path)
     folder = min((path / "segments").iterdir())
     target = folder / "gh/c/0/0"
+    chunk = [name for name in (f"d{i}" for i in range(30)) if name not in {"d1", "d11"}][: Segment(folder).chunk_rows]
     data = bytearray(target.read_bytes())
     data[3] ^= 64
     target.write_bytes(data)
@@ -111,16 +114,68 @@ def test_a_damaged_segment_is_set_aside_with_its_ids_and_the_rest_goes_on(path):
     report = repair(path)
     (aside, catalog) = report.set_aside
     assert set(aside["ids"]) == held
+    assert len(chunk) < len(held)
     assert catalog["place"] == "catalog/data.mdb"
     assert (path / "damaged").is_dir()
     assert json.loads((path / aside["now"]).with_name(f"{folder.name}.json").read_text())["ids"] == aside["ids"]
-    lost = set(before) & (held - {"d2", "d4"})  # whose newest versions lie elsewhere
+    lost = set(before) & (set(chunk) - {"d2", "d4"})  # whose newest versions lie elsewhere
     (names,) = (path / "damaged").rglob("lost-ids.json")
     assert set(json.loads(names.read_text())) == lost
     after, _ = read(path)
     assert after == {name: row for name, row in before.items() if name not in lost}
     assert target.name not in {file.name for file in (path / "segments").iterdir()}
     go_on(path)
+
+
+@pytest.mark.parametrize("name", ["columns.arrow", "zarr.json", "rh/zarr.json", "codes/c/0/0", "tombstones/c/0/0"])
+def test_damage_to_what_is_told_elsewhere_too_costs_no_document(path, name):
+    before, order = read(path)
+    file = max((path / "segments").glob(f"*/{name}"))
+    file.write_bytes(os.urandom(file.stat().st_size))
+    assert repair(path).lost == []
+    assert read(path) == (before, order)
+    go_on(path)
+
+
+def test_a_segment_that_cannot_be_read_still_tells_its_deletions_when_the_catalog_is_lost(path):
+    before, _ = read(path)
+    folder = max(path.glob("segments/*/tombstones/c/0/0")).parents[3]
+    for file in folder.glob("norms/c/*/0"):
+        file.unlink()
+    shutil.rmtree(path / "catalog")
+    repair(path)
+    assert set(read(path)[0]) <= set(before)
+
+
+def test_segments_that_were_swapped_get_their_names_back(path):
+    before = read(path)
+    one, other = sorted((path / "segments").iterdir())[:2]
+    one.rename(path / "third")
+    other.rename(one)
+    (path / "third").rename(other)
+    with pytest.raises(Corrupt, match="moved or renamed"):
+        Store(path)
+    assert repair(path).lost == []
+    assert read(path) == before
+    go_on(path)
+
+
+@pytest.mark.parametrize("step", ["_move", "_fill", "_replace"])
+def test_a_repair_that_is_killed_loses_nothing_that_the_next_one_could_keep(path, step, monkeypatch):
+    before, _ = read(path)
+    file = min((path / "segments").iterdir()) / "columns.arrow"
+    file.write_bytes(os.urandom(file.stat().st_size))
+    with monkeypatch.context() as inner:
+        inner.setattr(_Repair, step, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            repair(path)
+    assert repair(path).lost == []
+    assert read(path)[0] == before
+    go_on(path)
+
+
+def _killed(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_missing_segment_is_named_as_lost(path):
