@@ -397,10 +397,13 @@ class RiseDB:
             "rows": snapshot.rows,
             "segments": len(snapshot.segments),
             "tail_rows": snapshot.tail_rows,
+            "dead_rows": len(snapshot.dead),
+            "commit": snapshot.commit.number,
             "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
             "model": settings["model"],
             "revision": settings["revision"],
             "dtype": self._store.config.dtype,
+            "codes": self._store.config.codes,
             "fields": settings["fields"],
             "identity": self.identity.as_dict(),
         }
