@@ -18,8 +18,8 @@ def info(index: options.Index, json: options.Json = False) -> None:
     identity = about["identity"]
     lines = {
         "documents": f"{about['rows']:,}",
-        "segments": f"{about['segments']:,}, and {about['tail_rows']:,} rows in the tail; {about['dead_rows']:,} dead rows",
-        "commit": f"{about['commit']:,}",
+        "segments": f"{about['segments']:,}, and {about['tail_rows']:,} rows in the tail",
+        "commit": f"{about['commit']:,}, {about['dead_rows']:,} dead rows until risedb compact",
         "disk": f"{about['bytes'] / 2**20:,.1f} MiB ({about['bytes'] / max(about['rows'], 1):,.0f} bytes a document)",
         "model": f"{about['model']}" + (f" @ {about['revision']}" if about["revision"] else ""),
         "sketch": f"{identity['kr']}/{identity['kh']}/{identity['kg']}, seed {identity['seed']}, {about['dtype']}",
