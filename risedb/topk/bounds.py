@@ -33,30 +33,32 @@ def float32_error(dimension: int) -> float:
     return (dimension + 8) * u / (1 - (dimension + 8) * u)
 
 
-def code_bounds(  # noqa: PLR0913, PLR0917  plain numbers: it is compiled as well
-    n_rh: Any,
-    n_gh: Any,
-    code_scale: Any,
-    code_error: Any,
-    shift: Any,
-    lambda_rh_squared: float,
-    lambda_gh_squared: float,
-    normalize: float,
-    query_error: float,
-    length: float,
-) -> tuple[Any, Any]:
-    """Return gain and slack of coded rows; float64 arrays or numbers.
+def code_factor(n_rh: Any, n_gh: Any, lambda_rh_squared: float, lambda_gh_squared: float, normalize: float) -> Any:
+    """Return what stands before x = [n_rh u_rh ; n_gh u_gh] / sqrt(n_rh^2 + n_gh^2) in a score; arrays or numbers.
 
-    x = [n_rh u_rh ; n_gh u_gh] / sqrt(n_rh^2 + n_gh^2) is within code_error of code_scale * codes, which are no longer
-    than `length` + code_error; a score is x's product with [lambda_rh q_rh ; lambda_gh q_gh] times `factor`.
-    `normalize` is 1.0 or 0.0.
+    The score is x's product with [lambda_rh q_rh ; lambda_gh q_gh], times this. `normalize` is 1.0 or 0.0.
     """
     rh_squared = n_rh * n_rh
     gh_squared = n_gh * n_gh
     weighted = lambda_rh_squared * rh_squared + lambda_gh_squared * gh_squared
     divisor = np.sqrt(normalize * weighted + (1.0 - normalize)) + 1e-300  # nothing, but where the rest is 0
-    factor = np.sqrt(rh_squared + gh_squared) / divisor * shift
-    return factor * code_scale, factor * (code_error + (length + code_error) * query_error)
+    return np.sqrt(rh_squared + gh_squared) / divisor
+
+
+def code_slack(code_error: Any, query_error: float, length: float) -> Any:
+    """Bound the error of x's product by its codes: within code_error of it, and no longer than both."""
+    return code_error + (length + code_error) * query_error
+
+
+def code_constants(
+    block: Block, config: ScoreConfig, query_error: float
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the last arguments of :func:`code_factor` and of :func:`code_slack`.
+
+    Where codes are all that is stored, they are the row, and rounding at most doubled its length.
+    """
+    length = 2 * UNIT if block.rh.dtype == np.int8 else UNIT
+    return (config.lambda_rh**2, config.lambda_gh**2, float(config.normalize)), (query_error + ROUNDING, length)
 
 
 def row_bounds(
@@ -66,25 +68,9 @@ def row_bounds(
     if block.codes is None or block.code_scale is None or block.code_error is None:
         weights = channel_weights(block.norms, config)
         return shift, (UNIT * query_error + ROUNDING) * weights.sum(axis=1) * shift
-    norms = block.norms.astype(np.float64)
-    gain, slack = code_bounds(
-        norms[:, 0],
-        norms[:, 1],
-        block.code_scale.astype(np.float64),
-        block.code_error.astype(np.float64),
-        shift,
-        *code_constants(block, config, query_error),
-    )
-    return gain, slack
-
-
-def code_constants(block: Block, config: ScoreConfig, query_error: float) -> tuple[float, float, float, float, float]:
-    """Return the last arguments of :func:`code_bounds`.
-
-    Where codes are all that is stored, they are the row, and rounding at most doubled its length.
-    """
-    length = 2 * UNIT if block.rh.dtype == np.int8 else UNIT
-    return config.lambda_rh**2, config.lambda_gh**2, float(config.normalize), query_error + ROUNDING, length
+    of_factor, of_slack = code_constants(block, config, query_error)
+    factor = code_factor(*block.norms.T.astype(np.float64), *of_factor) * shift
+    return factor * block.code_scale, factor * code_slack(block.code_error.astype(np.float64), *of_slack)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,10 +6,10 @@ some of the rows from products to pairs. torch's own threads stay out of it: the
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,8 @@ class CompiledKernel:
         self._uncoded = NumpyKernel(queries, config, memory_bytes)
         self._config = config
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, initializer=_torch_alone if self._matrix else None)
-        self._torch_threads = sys.modules["torch"].get_num_threads() if self._matrix else 0
+        self._torch_threads = _torch_threads(1) if self._matrix else 0
+        self._pool = ThreadPoolExecutor(max(threads - 1, 1))
         row_bytes = 4 * len(queries) + 24
         self._slice_rows = max(min(memory_bytes // row_bytes, _CACHED_PRODUCTS // (len(queries) + 15)), 1)
         self._buffers = [np.empty(0, np.int32) for _ in range(threads)]
@@ -99,7 +99,7 @@ class CompiledKernel:
             pairs[0, :count] += lane.start
             return pairs[:, :count]  # of more than there was room for, the room: one more than `most`
 
-        at, of = np.concatenate(list(self._pool.map(proposed, self._lanes)), axis=1)
+        at, of = np.concatenate(self._spread(proposed, [(lane,) for lane in self._lanes]), axis=1)
         return (at, of) if len(at) <= most else None
 
     def pair_dots(
@@ -124,12 +124,18 @@ class CompiledKernel:
         """Let go of the threads."""
         self._pool.shutdown()
         if self._matrix:
-            sys.modules["torch"].set_num_threads(self._torch_threads)
+            _torch_threads(self._torch_threads)
 
     def _shared(self, work: Callable[[int, int, int], T], n: int) -> list[T]:
         """Call work(thread, start, stop) for the shares of n rows or pairs."""
-        edges = np.linspace(0, n, max(min(self._threads, n // _SHARED), 1) + 1).astype(int).tolist()
-        return list(self._pool.map(work, range(len(edges)), edges[:-1], edges[1:]))
+        shares = max(min(self._threads, n // _SHARED), 1)
+        edges = [n * share // shares for share in range(shares + 1)]
+        return self._spread(work, list(zip(range(shares), edges[:-1], edges[1:], strict=True)))
+
+    def _spread(self, work: Callable[..., T], shares: Sequence[tuple[Any, ...]]) -> list[T]:
+        """Do the first share in this thread and the others in others."""
+        others = [self._pool.submit(work, *share) for share in shares[1:]]
+        return [work(*shares[0]), *(other.result() for other in others)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,9 +149,12 @@ class _Lane:
     shift: NDArray[np.float64]
 
 
-def _torch_alone() -> None:
-    """Let torch use the calling thread only."""
-    sys.modules["torch"].set_num_threads(1)
+def _torch_threads(count: int) -> int:
+    """Tell torch how many threads to use in calls from this thread and from new ones; return how many it was."""
+    torch = sys.modules["torch"]
+    before: int = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before
 
 
 def _matrix_product(queries: NDArray[np.int8], codes: NDArray[np.int8], products: NDArray[np.int32]) -> None:

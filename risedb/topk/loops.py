@@ -24,7 +24,7 @@ def _compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(nogil=True, error_model="numpy")(function)
 
 
-_code_bounds = _compiled(formulas.code_bounds)
+_code_factor, _code_slack = _compiled(formulas.code_factor), _compiled(formulas.code_slack)
 
 
 @_compiled
@@ -43,25 +43,20 @@ def products(codes: Any, queries: Any, out: Any) -> None:
 def bounds(norms: Any, coded: Any, live: Any, constants: Any, gain: Any, slack: Any) -> None:
     """Fill gain and slack (n,) float64; the slack of a row that is not live is NaN, which reaches no floor.
 
-    `coded` is (scale, error, shift) of the rows.
+    `coded` is (scale, error, shift) of the rows. Three loops, since LLVM checks so many arrays for overlap, not more.
     """
     scale, error, shift = coded
-    rh_squared, gh_squared, normalize, query_error, length = constants
+    (rh_squared, gh_squared, normalize), (query_error, length) = constants
     for i in range(len(norms)):
-        row_gain, row_slack = _code_bounds(
-            np.float64(norms[i, 0]),
-            np.float64(norms[i, 1]),
-            np.float64(scale[i]),
-            np.float64(error[i]),
-            shift[i],
-            rh_squared,
-            gh_squared,
-            normalize,
-            query_error,
-            length,
+        gain[i] = shift[i] * _code_factor(
+            np.float64(norms[i, 0]), np.float64(norms[i, 1]), rh_squared, gh_squared, normalize
         )
-        gain[i] = row_gain
-        slack[i] = row_slack if live[i] else np.nan
+    for i in range(len(norms)):
+        slack[i] = gain[i] * _code_slack(np.float64(error[i]), query_error, length)
+    for i in range(len(norms)):
+        gain[i] *= scale[i]
+        if not live[i]:
+            slack[i] = np.nan
 
 
 @_compiled

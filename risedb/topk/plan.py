@@ -31,8 +31,8 @@ class Plan:
     """Bound on what is allocated, beyond the answer itself: k rows for each query."""
     threads: int = 1
     """Threads of the compiled kernel."""
-    first_rows: int = 256
-    """Rows in the first slice, if that is more than 2 k."""
+    first_pairs: int | None = None
+    """Pairs of the first slice, all of which are decided; k may ask for more."""
 
     @classmethod
     def choose(
@@ -67,6 +67,11 @@ class Plan:
         else:
             engine = "cpu" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
         return cls(engine=engine, memory_bytes=memory_bytes, threads=_cores())
+
+    def first_rows(self, queries: int) -> int:
+        """Return how many rows the first slice has, at least: as many as are decided in a millisecond."""
+        pairs = self.first_pairs or (2**13 if self.engine == "compiled" else 2**9)
+        return max(pairs // queries, 1)
 
     @property
     def most_pairs(self) -> int:

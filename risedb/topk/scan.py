@@ -68,7 +68,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
                 start = stop
         return [ranked for heat in heats for ranked in heat.best.ranked()]
     finally:
-        for heat in heats:
+        for heat in reversed(heats):
             heat.kernel.close()
 
 
@@ -115,7 +115,7 @@ class _Heat:
         self._config = config
         self._most_pairs = max(plan.most_pairs, len(queries))
         self._seen = self._settled = 0
-        self._first_rows = max(plan.first_rows, 2 * k)
+        self._first_rows = max(plan.first_rows(len(queries)), 2 * k)
 
     def next_rows(self, block: Block) -> int:
         """Return how many rows to take next."""

@@ -66,7 +66,7 @@ def test_scan_ranks_as_float64_does_and_never_depends_on_blocks_or_engine(
     queries = query_vectors(rng, m, config)
     cuts = data.draw(st.lists(st.integers(0, n), max_size=4))
     memory, threads, first = data.draw(st.tuples(st.integers(1, 2**16), st.integers(1, 3), st.integers(1, 20)))
-    plan = Plan(engine=engine, memory_bytes=memory, threads=threads, first_rows=first)
+    plan = Plan(engine=engine, memory_bytes=memory, threads=threads, first_pairs=first)
     whole = scan([pool], queries, config, k=k, bottom=bottom)
     assert_same_bits(whole, scan(split(pool, cuts), queries, config, k=k, bottom=bottom, plan=plan))
     phi = fused(pool, config)
