@@ -1,15 +1,13 @@
-"""The kernel for large pools with codes on a CPU: integer products at the speed of memory.
+"""The kernel for large pools with codes on a CPU: integer products at the speed of memory, in one thread each.
 
 A few queries are 16-bit integers, for which numba's loop reads codes as fast as memory gives them. More of them are
-int8 and, if torch is there already, its integer matrix product (VNNI, where the processor has it). Each thread takes
-some of the rows from products to pairs. torch's own threads stay out of it: they would spin while the loops run.
+int8 and, if torch is there already, its integer matrix product (VNNI, where the processor has it).
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +19,8 @@ from risedb.topk.bounds import code_constants, integer_queries
 from risedb.topk.kernels import NumpyKernel, Pairs, as_tensor
 from risedb.topk.scores import QueryVectors
 
-_MATRIX_QUERIES = 4  # from here on torch's matrix product is faster
-_CACHED_PRODUCTS = 2**21  # of a slice
-_SHARED = 1024  # fewer rows or pairs are not worth another thread
-
-
-T = TypeVar("T")
+_MATRIX_QUERIES = 6  # from here on torch's matrix product is faster
+_CACHED_PRODUCTS = 2**20  # of a slice
 
 
 class CompiledKernel:
@@ -38,123 +32,78 @@ class CompiledKernel:
         The queries, and the weights they were made with.
     memory_bytes
         Bound on what it holds.
-    threads
-        Threads among which rows are shared.
     """
 
-    def __init__(self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int, threads: int) -> None:
+    def __init__(self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int) -> None:
         self._matrix = len(queries) >= _MATRIX_QUERIES and "torch" in sys.modules
         self._queries = integer_queries(queries, config, np.int8 if self._matrix else np.int16)
         self._uncoded = NumpyKernel(queries, config, memory_bytes)
         self._config = config
-        self._threads = threads
-        self._torch_threads = _torch_threads(1) if self._matrix else 0
-        self._pool = ThreadPoolExecutor(max(threads - 1, 1))
         row_bytes = 4 * len(queries) + 24
         self._slice_rows = max(min(memory_bytes // row_bytes, _CACHED_PRODUCTS // (len(queries) + 15)), 1)
-        self._buffers = [np.empty(0, np.int32) for _ in range(threads)]
-        self._lanes: list[_Lane] = []
+        self._buffer = np.empty(0, np.int32)
+        self._products: NDArray[np.int32] | None = None
+        self._gain = self._slack = self._shift = np.empty(0)
 
     def slice_rows(self, block: Block) -> int:
         """Return how many rows of a block it takes at once."""
         return self._uncoded.slice_rows(block) if block.codes is None else self._slice_rows
 
     def load(self, block: Block, shift: NDArray[np.float64]) -> None:
-        """Compute products and bounds, a share of the rows in each thread."""
-        self._lanes = []
-        codes = block.codes
-        if codes is None:
+        """Compute products, (m, n) int32, and bounds."""
+        self._products = None
+        if block.codes is None:
             self._uncoded.load(block, shift)
             return
+        n, m = len(block), len(self._queries)
+        if len(self._gain) < n:
+            self._buffer, self._gain, self._slack = np.empty(n * m, np.int32), np.empty(n), np.empty(n)
+        self._products, self._shift = self._buffer[: n * m].reshape(m, n), shift
+        if self._matrix:
+            _matrix_product(self._queries.vectors, block.codes, self._products)
+        else:
+            loops.products(block.codes, self._queries.vectors, self._products)
+        coded = (block.code_scale, block.code_error, shift)
         constants = code_constants(block, self._config, self._queries.error)
-
-        def share(thread: int, start: int, stop: int) -> _Lane:
-            rows = block.part(slice(start, stop))
-            n, m = len(rows), len(self._queries)
-            if len(self._buffers[thread]) < n * m:
-                self._buffers[thread] = np.empty(n * m, np.int32)
-            lane = _Lane(
-                start, self._buffers[thread][: n * m].reshape(m, n), np.empty(n), np.empty(n), shift[start:stop]
-            )
-            if self._matrix:
-                _matrix_product(self._queries.vectors, codes[start:stop], lane.products)
-            else:
-                loops.products(codes[start:stop], self._queries.vectors, lane.products)
-            coded = (rows.code_scale, rows.code_error, lane.shift)
-            loops.bounds(rows.norms, coded, rows.live, constants, lane.gain, lane.slack)
-            return lane
-
-        self._lanes = self._shared(share, len(block))
+        loops.bounds(block.norms, coded, block.live, constants, self._gain[:n], self._slack[:n])
 
     def survivors(self, start: int, stop: int, floors: NDArray[np.float64], most: int) -> Pairs | None:
         """Return the pairs."""
-        if not self._lanes:
+        if self._products is None:
             return self._uncoded.survivors(start, stop, floors, most)
+        pairs = np.empty((2, most), np.intp)  # pages that are not written cost nothing
+        rows = (self._gain, self._slack, self._shift)
         queries = (self._queries.step, self._queries.unit, self._queries.offset, floors)
+        count = loops.survivors(self._products, rows, queries, start, stop, pairs)
+        return (pairs[0, :count], pairs[1, :count]) if count <= most else None
 
-        def proposed(lane: _Lane) -> NDArray[np.intp]:
-            pairs = np.empty((2, most + 1), np.intp)  # pages that are not written cost nothing
-            first, last = max(start - lane.start, 0), min(stop - lane.start, lane.products.shape[1])
-            count = loops.survivors(lane.products, (lane.gain, lane.slack, lane.shift), queries, first, last, pairs)
-            pairs[0, :count] += lane.start
-            return pairs[:, :count]  # of more than there was room for, the room: one more than `most`
-
-        at, of = np.concatenate(self._spread(proposed, [(lane,) for lane in self._lanes]), axis=1)
-        return (at, of) if len(at) <= most else None
-
+    @staticmethod
     def pair_dots(
-        self, rows: NDArray[np.generic], at: NDArray[np.intp], queries: NDArray[np.float64], of: NDArray[np.intp]
+        rows: NDArray[np.generic], at: NDArray[np.intp], queries: NDArray[np.float64], of: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         """Return what :func:`risedb.topk.scores.fixed_order_dots` does, the same bits."""
         sums = np.empty(len(at))
-        in_16_bits, half = rows.dtype.itemsize == 2, rows.dtype == np.float16
-        stored = rows.view(np.uint16) if in_16_bits else rows
-
-        def share(_: int, start: int, stop: int) -> None:
-            part = slice(start, stop)
-            if in_16_bits:
-                loops.pair_dots_16(stored, half, at[part], queries, of[part], sums[part])
-            else:
-                loops.pair_dots(stored, at[part], queries, of[part], sums[part])
-
-        self._shared(share, len(at))
+        if rows.dtype.itemsize == 2:
+            loops.pair_dots_16(rows.view(np.uint16), rows.dtype == np.float16, at, queries, of, sums)
+        else:
+            loops.pair_dots(rows, at, queries, of, sums)
         return sums
 
-    def close(self) -> None:
-        """Let go of the threads."""
-        self._pool.shutdown()
-        if self._matrix:
-            _torch_threads(self._torch_threads)
 
-    def _shared(self, work: Callable[[int, int, int], T], n: int) -> list[T]:
-        """Call work(thread, start, stop) for the shares of n rows or pairs."""
-        shares = max(min(self._threads, n // _SHARED), 1)
-        edges = [n * share // shares for share in range(shares + 1)]
-        return self._spread(work, list(zip(range(shares), edges[:-1], edges[1:], strict=True)))
-
-    def _spread(self, work: Callable[..., T], shares: Sequence[tuple[Any, ...]]) -> list[T]:
-        """Do the first share in this thread and the others in others."""
-        others = [self._pool.submit(work, *share) for share in shares[1:]]
-        return [work(*shares[0]), *(other.result() for other in others)]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lane:
-    """A thread's share of a slice: (m, n) products and the rows' bounds, from row `start` of the slice on."""
-
-    start: int
-    products: NDArray[np.int32]
-    gain: NDArray[np.float64]
-    slack: NDArray[np.float64]
-    shift: NDArray[np.float64]
-
-
-def _torch_threads(count: int) -> int:
-    """Tell torch how many threads to use in calls from this thread and from new ones; return how many it was."""
-    torch = sys.modules["torch"]
-    before: int = torch.get_num_threads()
-    torch.set_num_threads(count)
-    return before
+@contextmanager
+def crew(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Start threads in each of which torch keeps to that thread: its own would spin, and take a core from the loops."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+        return
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)  # for threads to come; this one's was never another
 
 
 def _matrix_product(queries: NDArray[np.int8], codes: NDArray[np.int8], products: NDArray[np.int32]) -> None:

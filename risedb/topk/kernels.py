@@ -40,9 +40,6 @@ class Kernel(Protocol):
     ) -> NDArray[np.float64]:
         """Return what :func:`risedb.topk.scores.fixed_order_dots` does, the same bits."""
 
-    def close(self) -> None:
-        """Let go of threads."""
-
 
 class NumpyKernel:
     """Float32 products in NumPy: of codes where a block has them, else of its stored rows."""
@@ -82,9 +79,6 @@ class NumpyKernel:
         return at + start, of
 
     pair_dots = staticmethod(fixed_order_dots)
-
-    def close(self) -> None:
-        """Have nothing to let go of."""
 
     def _there(self, array: NDArray[Any]) -> Any:
         return array

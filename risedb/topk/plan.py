@@ -89,7 +89,7 @@ class Plan:
         if self.engine == "compiled":
             from risedb.topk.compiled import CompiledKernel
 
-            return CompiledKernel(queries, config, share, self.threads)
+            return CompiledKernel(queries, config, share // self.threads)
         if self.engine == "numpy":
             return NumpyKernel(queries, config, share)
         return TorchKernel(queries, config, share, self.engine)

@@ -6,6 +6,7 @@ The first slices are small and each next one as large as all before it, so that 
 are read; no block is sorted whole, and nothing grows with the pool but k.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from risedb.config import ScoreConfig
 from risedb.signature import Block
 from risedb.topk.best import Best, Ranked
 from risedb.topk.center import Center
+from risedb.topk.kernels import Kernel
 from risedb.topk.plan import Plan
 from risedb.topk.scores import QueryVectors, exact_scores
 
@@ -58,18 +60,16 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
         return [Ranked(ranked.sequence, 0.0 - ranked.scores) for ranked in lowest]
     plan = plan or Plan()
     heats = [_Heat(part, config, k, plan) for part in plan.groups(queries)]
-    try:
-        for block, scale in center.paired(blocks) if center else _unscaled(blocks):
-            start = 0
-            while start < len(block):
-                stop = start + min(heat.next_rows(block) for heat in heats)
-                for heat in heats:
-                    heat.run(block.part(slice(start, stop)), None if scale is None else scale[start:stop])
-                start = stop
-        return [ranked for heat in heats for ranked in heat.best.ranked()]
-    finally:
-        for heat in reversed(heats):
-            heat.kernel.close()
+    slices = _Slices(center.paired(blocks) if center else _unscaled(blocks), heats)
+    if plan.threads == 1 or plan.engine != "compiled":
+        _work(slices, heats)
+    else:
+        from risedb.topk.compiled import crew
+
+        with crew(plan.threads) as pool:
+            for done in [pool.submit(_work, slices, heats) for _ in range(plan.threads)]:
+                done.result()
+    return [ranked for heat in heats for ranked in heat.best.ranked()]
 
 
 def all_scores(
@@ -88,16 +88,13 @@ def all_scores(
     kernel = plan.kernel(queries.part(slice(1)), config)
     m = len(queries)
     step = max(plan.most_pairs // m, 1)
-    try:
-        for block, scale in center.paired(blocks) if center else _unscaled(blocks):
-            rows = np.flatnonzero(block.live)
-            for start in range(0, len(rows), step):
-                part = rows[start : start + step]
-                at, of = np.repeat(part, m), np.tile(np.arange(m), len(part))
-                scores = exact_scores(block, at, queries, of, config, scale=scale, pair_dots=kernel.pair_dots)
-                yield block.sequence[part], scores.reshape(len(part), m)
-    finally:
-        kernel.close()
+    for block, scale in center.paired(blocks) if center else _unscaled(blocks):
+        rows = np.flatnonzero(block.live)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            at, of = np.repeat(part, m), np.tile(np.arange(m), len(part))
+            scores = exact_scores(block, at, queries, of, config, scale=scale, pair_dots=kernel.pair_dots)
+            yield block.sequence[part], scores.reshape(len(part), m)
 
 
 def _unscaled(blocks: Iterable[Block]) -> Iterator[tuple[Block, None]]:
@@ -106,42 +103,84 @@ def _unscaled(blocks: Iterable[Block]) -> Iterator[tuple[Block, None]]:
 
 
 class _Heat:
-    """Some of the queries, their kernel, and their best rows so far."""
+    """Some of the queries, and their best rows so far; threads share it."""
 
     def __init__(self, queries: QueryVectors, config: ScoreConfig, k: int, plan: Plan) -> None:
-        self.kernel = plan.kernel(queries, config)
         self.best = Best(len(queries), k)
+        self.first_rows = max(plan.first_rows(len(queries)), 2 * k)
         self._queries = queries
         self._config = config
+        self._plan = plan
         self._most_pairs = max(plan.most_pairs, len(queries))
         self._seen = self._settled = 0
-        self._first_rows = max(plan.first_rows(len(queries)), 2 * k)
+        self._lock = threading.Lock()
 
-    def next_rows(self, block: Block) -> int:
-        """Return how many rows to take next."""
-        return min(max(self._seen, self._first_rows), self.kernel.slice_rows(block))
+    def kernel(self) -> Kernel:
+        """Return a kernel for one thread."""
+        return self._plan.kernel(self._queries, self._config)
 
-    def run(self, block: Block, scale: NDArray[np.float64] | None) -> None:
+    def run(self, kernel: Kernel, block: Block, scale: NDArray[np.float64] | None) -> None:
         """Take some rows."""
-        self.kernel.load(block, np.ones(len(block)) if scale is None else scale)
+        kernel.load(block, np.ones(len(block)) if scale is None else scale)
         ahead = [(0, len(block))]
         while ahead:
             start, stop = ahead.pop()
-            pairs = self.kernel.survivors(start, stop, self.best.floors, self._most_pairs)
+            pairs = kernel.survivors(start, stop, self.best.floors, self._most_pairs)
             if pairs is None:  # too many at once: the floors rise in between
                 middle = (start + stop) // 2
                 ahead += [(middle, stop), (start, middle)]
-                continue
-            at, of = pairs
-            if not len(at):
-                continue
-            scores = exact_scores(
-                block, at, self._queries, of, self._config, scale=scale, pair_dots=self.kernel.pair_dots
-            )
-            self.best.add(of, block.sequence[at], scores)
-            if ahead or self.best.waiting > self._most_pairs:
+            elif len(pairs[0]):
+                at, of = pairs
+                dots = kernel.pair_dots
+                scores = exact_scores(block, at, self._queries, of, self._config, scale=scale, pair_dots=dots)
+                with self._lock:
+                    self.best.add(of, block.sequence[at], scores)
+                    if ahead or self.best.waiting > self._most_pairs:
+                        self.best.settle()
+        with self._lock:
+            self._seen += len(block)
+            if self._seen >= 2 * self._settled:
+                self._settled = self._seen
                 self.best.settle()
-        self._seen += len(block)
-        if self._seen >= 2 * self._settled:
-            self._settled = self._seen
-            self.best.settle()
+
+
+class _Slices:
+    """Cuts blocks into slices for whichever thread asks next; the first are small, then each is as large as all before."""
+
+    def __init__(self, blocks: Iterable[tuple[Block, NDArray[np.float64] | None]], heats: list[_Heat]) -> None:
+        self._blocks = iter(blocks)
+        self._block: Block | None = None
+        self._scale: NDArray[np.float64] | None = None
+        self._first_rows = min(heat.first_rows for heat in heats)
+        self._start = self._cut = 0
+        self._lock = threading.Lock()
+
+    def next(self, kernels: list[Kernel]) -> tuple[Block, NDArray[np.float64] | None] | None:
+        """Return rows that all kernels can take at once, and their scales; None when there are no more."""
+        with self._lock:
+            while self._block is None or self._start >= len(self._block):
+                following = next(self._blocks, None)
+                if following is None:
+                    return None
+                (self._block, self._scale), self._start = following, 0
+            most = min(kernel.slice_rows(self._block) for kernel in kernels)
+            part = slice(self._start, self._start + min(max(self._cut, self._first_rows), most))
+            self._start = part.stop
+            self._cut += part.stop - part.start
+            return self._block.part(part), None if self._scale is None else self._scale[part]
+
+    def stop(self) -> None:
+        """Give out no more."""
+        with self._lock:
+            self._blocks, self._block = iter(()), None
+
+
+def _work(slices: _Slices, heats: list[_Heat]) -> None:
+    """Take slice after slice, in one thread."""
+    kernels = [heat.kernel() for heat in heats]
+    try:
+        while (rows := slices.next(kernels)) is not None:
+            for heat, kernel in zip(heats, kernels, strict=True):
+                heat.run(kernel, *rows)
+    finally:
+        slices.stop()  # if this thread failed, the others need not go on

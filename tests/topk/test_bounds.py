@@ -35,7 +35,6 @@ def assert_all_survive(pool, queries, config, engine, shift):
         assert sorted(found[rows == row].tolist()) == list(range(m))
         assert pool.live[rows].all()
         assert kernel.survivors(0, n, exact[row], len(rows) - 1) is None
-    kernel.close()
 
 
 @given(
@@ -82,4 +81,3 @@ def test_few_rows_survive_a_floor_beyond_their_bounds(engine):
     kernel.load(pool, np.ones(500))
     rows, found = kernel.survivors(0, 500, floors, 2500)
     assert (exact[rows, found] >= floors[found] - 0.06).all()  # twice what codes of 160 numbers may err
-    kernel.close()

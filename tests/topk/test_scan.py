@@ -203,11 +203,10 @@ def test_compiled_sums_are_the_same_bits(width, dtype):
     pool = make_pool(rng, 40, "normal", dtype, dims=(width, 6))
     queries = QueryVectors(rng.normal(size=(3, width)), rng.normal(size=(3, 6)))
     at, of = rng.integers(0, 40, 2500), rng.integers(0, 3, 2500)
-    kernel = CompiledKernel(queries, ScoreConfig(), 2**20, 2)
+    kernel = CompiledKernel(queries, ScoreConfig(), 2**20)
     for rows, vectors in ((pool.rh, queries.rh), (pool.gh, queries.gh)):
         expected = fixed_order_dots(rows, at, vectors, of)
         np.testing.assert_array_equal(kernel.pair_dots(rows, at, vectors, of).view(np.uint64), expected.view(np.uint64))
-    kernel.close()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.uint16])
@@ -216,10 +215,9 @@ def test_compiled_widening_is_exact_for_every_number_of_16_bits(dtype):
     exponent = 0x7C00 if dtype == np.float16 else 0x7F80
     rows = rows[(rows.view(np.uint16)[:, 0] & exponent) != exponent]  # finite
     one = QueryVectors(np.ones((1, 1)), np.ones((1, 1)))
-    kernel = CompiledKernel(one, ScoreConfig(), 2**20, 1)
+    kernel = CompiledKernel(one, ScoreConfig(), 2**20)
     at, of = np.arange(len(rows)), np.zeros(len(rows), int)
     np.testing.assert_array_equal(kernel.pair_dots(rows, at, one.rh, of), fixed_order_dots(rows, at, one.rh, of))
-    kernel.close()
 
 
 @pytest.mark.parametrize("normalize", [True, False])
