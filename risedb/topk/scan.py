@@ -145,7 +145,7 @@ class _Heat:
 
 
 class _Slices:
-    """Cuts blocks into slices for whichever thread asks next; the first are small, then each is as large as all before."""
+    """Cuts blocks into slices for whichever thread asks next; small ones first, then each as large as all before it."""
 
     def __init__(self, blocks: Iterable[tuple[Block, NDArray[np.float64] | None]], heats: list[_Heat]) -> None:
         self._blocks = iter(blocks)
