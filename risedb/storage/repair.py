@@ -27,7 +27,7 @@ from risedb.storage.records import unpack_record
 from risedb.storage.segment import Segment
 from risedb.storage.snapshot import segment_names
 from risedb.storage.tail import TailBlock
-from risedb.storage.transaction import Transaction, Version, number_key
+from risedb.storage.transaction import Transaction, Version, number_key, version_at
 from risedb.storage.verify import damaged_files, verify
 from risedb.storage.writer import FOLDERS
 
@@ -119,8 +119,12 @@ class _Remains:
             with self._reading("some deletions of the newest commits"):
                 block = transaction.get("tombstones", key) or b""
                 self.dead = np.concatenate([self.dead, np.frombuffer(block, "<u8").reshape(-1, 2)])
-        with contextlib.suppress(Corrupt):
-            self.ids.update(transaction.live_ids())
+        died = []
+        for name, versions in transaction.sound_ids():
+            if version_at(versions, None):
+                self.ids.add(name)
+            died += [(one.sequence, one.died) for one in versions if one.died]
+        self.dead = np.concatenate([self.dead, np.array(died, np.uint64).reshape(-1, 2)])
         with contextlib.suppress(Corrupt):
             self.generation = transaction.number(b"generation")
         with contextlib.suppress(Corrupt):

@@ -4,6 +4,7 @@ Keys that are numbers are 8 bytes big-endian; every value ends in a crc32c of ke
 databases.
 """
 
+import contextlib
 import itertools
 import json
 import struct
@@ -138,12 +139,14 @@ class Transaction:
             raise Corrupt(msg)
         return [Version(*fields) for fields in _VERSION.iter_unpack(value[2:end])]
 
-    def live_ids(self) -> Iterator[str]:
-        """Yield the ids of all live documents."""
-        for key, value in self.items("ids"):
-            count, newest = struct.unpack_from(">H", value)[0], Version(*_VERSION.unpack_from(value, 2))
-            if newest.died == 0:
-                yield (key[1:] if key.startswith(b"=") else value[2 + count * _VERSION.size :]).decode()
+    def sound_ids(self) -> Iterator[tuple[str, list[Version]]]:
+        """Yield every id whose entry is sound, with its rows, newest first."""
+        for key in self.keys("ids"):
+            with contextlib.suppress(Corrupt):
+                value = self.get("ids", key) or b""
+                end = 2 + struct.unpack_from(">H", value)[0] * _VERSION.size
+                name = key[1:] if key.startswith(b"=") else value[end:]
+                yield name.decode(), [Version(*fields) for fields in _VERSION.iter_unpack(value[2:end])]
 
     def put_versions(self, name: str, versions: Sequence[Version]) -> None:
         """Write an id's rows, or forget it if there are none; a hashed id keeps its whole text in the value."""

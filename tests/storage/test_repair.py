@@ -204,6 +204,25 @@ def test_a_flip_in_one_value_of_the_catalog_costs_no_more_than_that_value(path):
     go_on(path)
 
 
+def test_a_damaged_log_of_tombstones_brings_nothing_back(path):
+    store = Store(path)
+    store.lock()
+    store.append(new_rows(["gone"], version=3))
+    store.delete(["gone"])  # which waits in the tail: no file tells of it
+    with store._catalog.read() as transaction:
+        values = [value for _, value in transaction.items("tombstones")]
+    store.close()
+    before = read(path)
+    file = path / "catalog" / "data.mdb"
+    for value in values:
+        file.write_bytes(file.read_bytes().replace(value, bytes(len(value))))
+    with pytest.raises(Corrupt, match="tombstones"):
+        Store(path)
+    repair(path)
+    assert read(path) == before
+    go_on(path)
+
+
 def test_a_damaged_format_file_is_written_again_from_the_catalog(path):
     before, _ = read(path)
     whole = (path / "FORMAT").read_bytes()
