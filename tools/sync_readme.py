@@ -6,14 +6,15 @@ python tools/sync_readme.py
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- howdy: begin (tools/sync_readme.py) -->", "<!-- howdy: end -->"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def howdy_table() -> str:
     """Render benchmarks/results/howdy.json."""
-    result = json.loads((ROOT / "benchmarks" / "results" / "howdy.json").read_text())
+    result = kept("howdy")
     machine, build, half = result["machine"], result["build_float32"], result["build_bfloat16"]
     bare = result["bare_forward_float32_seconds"]
     latency, close, ranking = result["query_milliseconds"], result["bfloat16_against_float32"], result["ranking"]
@@ -35,20 +36,89 @@ def howdy_table() -> str:
             f"minimum {close['cosine_minimum']:.4f}",
         ),
     ]
-    where = f"{machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}"
-    lines = [
-        f"| {where}, commit {machine['commit']} | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in rows),
+    return table(machine, rows)
+
+
+def scan_table() -> str:
+    """Render the scans: RiseDB's time, and how many times longer each peer took in the same run."""
+    compact, base = kept("scan-compact-1005000"), kept("scan-base-105000")
+    rows = []
+    for result in (compact, base):
+        size = f"{result['rows']:,} x {result['numbers_a_row']:,}"
+        for batch, times in result["milliseconds"].items():
+            own = times["risedb"]["median"]
+            peers = [f"{name} {one['median'] / own:.1f}" for name, one in times.items() if name != "risedb"]
+            rows.append((f"{size}, {batch}", f"{own:,.0f} ms; times as long: {', '.join(peers)}"))
+    recall = ", ".join(f"{name} {value:.3f}" for name, value in compact["recall"].items())
+    rows.append(("ids equal to a float64 ranking of everything", f"RiseDB's all; recall of the peers: {recall}"))
+    return table(compact["machine"], rows)
+
+
+def store_table() -> str:
+    """Render what the store costs, and what it was put through."""
+    store, where, crash = kept("store"), kept("where"), kept("crash")
+    single, floor = store["single_adds"], store["lmdb_commit_of_100_bytes_milliseconds"]
+    times, scanned = single["milliseconds"], store["scan_of_40000_rows_milliseconds"]
+    kills, states, faults = (crash[name] for name in ("kill", "states", "faults"))
+    injected = sum(row["faults"] for row in faults["calls"].values())
+    rows = [
+        (
+            "one document added, durable (LMDB committing 100 bytes)",
+            f"median {times['median']:.2f} ms, mean {times['mean']:.2f} ms "
+            f"({floor['median']:.2f} ms, {floor['mean']:.2f} ms)",
+        ),
+        (f"{single['adds']:,} such adds leave", f"{single['segments']} segments, {single['files']} files"),
+        (
+            "40,000 rows scanned in the tail (in a segment)",
+            f"{scanned['tail']:.1f} ms ({scanned['segment']:.1f} ms)",
+        ),
+        ("a condition over a million rows, warm", where_row(where)),
+        ("killed at every kind of call that changes the disk", f"{kills['kills']:,} times, {failures(kills)}"),
+        ("states that a power cut can leave", f"{states['checked']:,} reopened, {failures(states)}"),
+        (
+            "writes and syncs of LMDB that fail",
+            f"{injected:,}, {failures(faults)}",
+        ),
     ]
-    return "\n".join(lines)
+    return table(store["machine"], rows)
+
+
+def where_row(where: dict[str, Any]) -> str:
+    times = where["milliseconds"].values()
+    slowest = max(one["warm"]["median"] for one in times)
+    parsing = min(one["parsing_every_record_instead"] for one in times)
+    return f"at most {slowest:.1f} ms (parsing the records: at least {parsing:,.0f} ms)"
+
+
+def failures(result: dict[str, Any]) -> str:
+    count = len(result["failures"])
+    return "no promise broken" if not count else f"{count} promises broken"
+
+
+def kept(name: str) -> dict[str, Any]:
+    """Read a kept result."""
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
+
+
+def table(machine: dict[str, Any], rows: list[tuple[str, str]]) -> str:
+    """Render rows under what they were measured on."""
+    where = f"{machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}"
+    head = [f"| {where}, commit {machine['commit']} | |", "|---|---|"]
+    return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
+
+
+TABLES = {"howdy": howdy_table, "scan": scan_table, "store": store_table}
 
 
 def synced(readme: str) -> str:
-    """Return the README with its table as the results have it."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{howdy_table()}\n{END}{after}"
+    """Return the README with its tables as the results have them."""
+    for name, render in TABLES.items():
+        begin, end = f"<!-- {name}: begin (tools/sync_readme.py) -->", f"<!-- {name}: end -->"
+        before, _, rest = readme.partition(begin)
+        _, _, after = rest.partition(end)
+        readme = f"{before}{begin}\n{render()}\n{end}{after}"
+    return readme
 
 
 def main() -> None:
