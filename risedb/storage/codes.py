@@ -9,8 +9,8 @@ serves every lambda. x is stored as scale * codes with `error`, an upper bound o
 Cauchy-Schwarz no product with a query q is off by more than error * |q|, and a scan by codes can prove what it leaves
 out.
 
-One scale a row: on signatures of real text a row's residual is then about 0.007 of it, half of what one scale for a
-whole chunk leaves, and the rows that a scan must look at twice are fewer by a quarter.
+One scale a row: on a million signatures with the statistics of text the error is 0.009 of the row in the mean, 0.028 at
+most. One scale for a whole chunk was not measured here.
 """
 
 from dataclasses import dataclass
