@@ -423,8 +423,8 @@ def test_a_chunk_of_another_segment_is_no_chunk_of_this_one(tmp_path):
         store.append(new_rows([f"d{i}" for i in range(5)], version=version))
         store.seal()
     store.close()
-    for name in ("norms/c/0/0", "gh/c/0/0", "sequence/c/0"):
-        one, other = (folder / name for folder in segment_folders(path))
+    for name in ("norms/c/0/0", "gh/c/0/0", "sequence/c/0", "records/c/0"):
+        other, one = (folder / name for folder in segment_folders(path))  # the rows of the newer one are live
         first, second = one.read_bytes(), other.read_bytes()
         assert len(first) == len(second)
         one.write_bytes(second)
