@@ -59,7 +59,7 @@ def store_table() -> str:
     store, where, crash = kept("store"), kept("where"), kept("crash")
     single, floor = store["single_adds"], store["lmdb_commit_of_100_bytes_milliseconds"]
     times, scanned = single["milliseconds"], store["scan_of_40000_rows_milliseconds"]
-    kills, states, faults = (crash[name] for name in ("kill", "states", "faults"))
+    kills, states, faults, load = (crash[name] for name in ("kill", "states", "faults", "load"))
     injected = sum(row["faults"] for row in faults["calls"].values())
     rows = [
         (
