@@ -75,9 +75,10 @@ def store_table() -> str:
         ("a condition over a million rows, warm", where_row(where)),
         ("killed at every kind of call that changes the disk", f"{kills['kills']:,} times, {failures(kills)}"),
         ("states that a power cut can leave", f"{states['checked']:,} reopened, {failures(states)}"),
+        ("writes and syncs of LMDB that fail", f"{injected:,}, {failures(faults)}"),
         (
-            "writes and syncs of LMDB that fail",
-            f"{injected:,}, {failures(faults)}",
+            f"{load['readers']} readers beside a writer for {load['seconds'] // 60} minutes",
+            f"{load['snapshots']:,} snapshots, {load['changes']:,} changes, {failures(load)}",
         ),
     ]
     return table(store["machine"], rows)
