@@ -1,7 +1,6 @@
 """What is sound of damaged segments: their names, their tombstones, and rows of whose every part the checksum fits."""
 
 import contextlib
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from risedb.config import StoreConfig
 from risedb.errors import Corrupt, RiseDBError
 from risedb.storage import tombstones, vfs
+from risedb.storage.names import new_name
 from risedb.storage.records import unpack_record
 from risedb.storage.rows import StoredRows
 from risedb.storage.segment import Segment
@@ -83,7 +83,7 @@ def salvage(segment: Segment, path: Path, config: StoreConfig) -> Segment | None
         record_bytes += sum(map(len, packed))
     if rows == 0:
         return None
-    name = f"{segment.summary['commit']:06d}-{uuid.uuid4().hex[:12]}"
+    name = new_name(segment.summary["commit"])
     about = {key: segment.summary[key] for key in ("commit", "identity", "rh_width")}
     about |= {"name": name, "supersedes": [segment.folder.name, *segment.summary["supersedes"]]}
     plan = SegmentPlan(rows, row_bytes, record_bytes, sound_tombstones(segment), about)

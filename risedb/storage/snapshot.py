@@ -1,6 +1,5 @@
 """The rows of an index as of one commit: its segments, its tail, its tombstones."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from risedb.config import StoreConfig
 from risedb.errors import Corrupt, NotFound
 from risedb.signature import Block, Signatures, widened
 from risedb.storage.columns import Condition
+from risedb.storage.names import check_names
 from risedb.storage.readers import ReaderLease
 from risedb.storage.records import unpack_record
 from risedb.storage.rows import StoredRows
@@ -22,7 +22,6 @@ from risedb.storage.tombstones import read_log
 from risedb.storage.transaction import Transaction, Version, number_key
 
 _DOCUMENTS = 4096  # that are read at once
-_SEGMENT_NAME = re.compile(r"\d{6,}-[0-9a-f]{12}")
 
 
 def segment_names(transaction: Transaction, database: str = "segments") -> list[str]:
@@ -34,10 +33,7 @@ def segment_names(transaction: Transaction, database: str = "segments") -> list[
         If one is no segment's name: nothing outside the index is ever opened.
     """
     names = [transaction.json(database, key)["name"] for key in transaction.keys(database)]
-    for name in names:
-        if not _SEGMENT_NAME.fullmatch(name):
-            msg = f"the catalog names a segment {name!r}, which no writer did"
-            raise Corrupt(msg)
+    check_names(names, "a segment")
     return names
 
 

@@ -5,7 +5,6 @@ immutable file, so that a catalog rebuilt from files brings nothing back: those 
 file in ``deletions`` before the commit, all others to the next segment that is written.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 from risedb.errors import Corrupt
 from risedb.storage import vfs
 from risedb.storage.checksum import seal, unseal
+from risedb.storage.names import check_names
 from risedb.storage.transaction import Transaction, number_key
 
 NONE = np.empty((0, 2), np.uint64)
-_FILE_NAME = re.compile(r"\d{6,}-[0-9a-f]{12}")
 
 
 def pairs(sequences: Iterable[int], commit: int) -> NDArray[np.uint64]:
@@ -77,10 +76,7 @@ def file_names(transaction: Transaction) -> list[str]:
         If one is no such name: nothing outside the index is ever opened.
     """
     names = [value.decode() for _, value in transaction.items("deletions")]
-    for name in names:
-        if not _FILE_NAME.fullmatch(name):
-            msg = f"the catalog names a file of deletions {name!r}, which no writer did"
-            raise Corrupt(msg)
+    check_names(names, "a file of deletions")
     return names
 
 

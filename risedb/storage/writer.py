@@ -7,7 +7,6 @@ takes away the tail it replaces, so a reader sees either, never both or neither.
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from risedb.storage import tombstones, vfs
 from risedb.storage.catalog import Catalog
 from risedb.storage.lock import WriterLock
 from risedb.storage.medium import refuse_network
+from risedb.storage.names import new_name
 from risedb.storage.readers import begin_generation, is_read
 from risedb.storage.records import pack_record
 from risedb.storage.rows import StoredRows
@@ -201,7 +201,7 @@ class Writer:
     def put_segment(self, plan: SegmentPlan, parts: Iterator[tuple[StoredRows, Sequence[bytes]]]) -> str:
         """Write a segment that no commit names yet, and return its name."""
         commit = plan.about["commit"]
-        name = f"{commit:06d}-{uuid.uuid4().hex[:12]}"
+        name = new_name(commit)
         job = self.path / "staging" / name
         rh_width = self._identity.sketch.rh_dim
         about = {"name": name, **plan.about, "identity": self._identity.as_dict(), "rh_width": rh_width}
@@ -239,7 +239,7 @@ class Writer:
 
     def write_deletions(self, dead: NDArray[np.uint64], commit: int) -> str:
         """Write a file of deletions that no commit names yet, and return its name."""
-        name = f"{commit:06d}-{uuid.uuid4().hex[:12]}"
+        name = new_name(commit)
         tombstones.write_file(self.path / "deletions" / name, dead)
         return name
 
