@@ -4,19 +4,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risedb.config import (
-    Identity,
-    LoadConfig,
-    ScoreConfig,
-)
+from risedb.config import Identity, LoadConfig
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
-from risedb.database.querying import Asking, Question, Scores, save_scores
+from risedb.database.querying import Asking, Choices, Queries, Question, Scores, chosen, save_scores
 from risedb.database.remembered import load_remembered, require_same
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
@@ -26,8 +22,6 @@ from risedb.topk import Ranked
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
     from risedb.featurize import Featurizer, LanguageModel
-
-Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
 
 
 class RiseDB:
@@ -235,21 +229,8 @@ class RiseDB:
         """Yield all documents in the order of their insertion, signatures and records, some thousand at a time."""
         return self._store.snapshot().documents(Where.parse(where).conditions)
 
-    def query(  # noqa: PLR0913  the choices of a query
-        self,
-        queries: Queries,
-        *,
-        k: int = 10,
-        pool: Literal["each", "mean"] = "each",
-        minus: Queries | None = None,
-        bottom: bool = False,
-        where: Wanted = None,
-        fields: Fields | None = None,
-        lambda_rh: float = 0.7,
-        lambda_gh: float = 1.0,
-        normalize: bool = True,
-        center: bool = False,
-        memory_bytes: int = 2**28,
+    def query(
+        self, queries: Queries, *, k: int = 10, bottom: bool = False, **choices: Unpack[Choices]
     ) -> list[Ranking]:
         """Rank the whole pool, exactly, for each query or for their mean.
 
@@ -259,22 +240,10 @@ class RiseDB:
             Texts, dicts or rows; or signatures, which need no model.
         k
             Documents wanted; more than there are gives all.
-        pool
-            Rank for each query, or once for the mean of their unit signatures.
-        minus
-            A second set, whose mean is subtracted: like these, unlike those.
         bottom
             The least similar documents instead, least first.
-        where
-            Only documents whose record says so: ``{"source": "c4"}`` or ``"source=c4"``.
-        fields
-            What the queries' fields mean, if not what the index remembers.
-        lambda_rh, lambda_gh, normalize
-            As in :class:`risedb.config.ScoreConfig`.
-        center
-            Subtract the pool's mean unit signature from documents and queries first: what all share counts no more.
-        memory_bytes
-            Bound on what the scan allocates; rows are read from mapped files.
+        pool, minus, where, fields, lambda_rh, lambda_gh, normalize, center, memory_bytes
+            Which documents, and how they are scored: see :class:`risedb.database.Choices`.
 
         Returns
         -------
@@ -289,52 +258,20 @@ class RiseDB:
         if k < 1:
             msg = f"k is {k}; it must be at least 1"
             raise InvalidInput(msg)
-        question = self._question(
-            queries,
-            minus,
-            fields,
-            pool=pool,
-            where=Where.parse(where),
-            score=ScoreConfig(lambda_rh=lambda_rh, lambda_gh=lambda_gh, normalize=normalize),
-            center=center,
-            memory_bytes=memory_bytes,
-        )
+        question = self._question(queries, choices)
         snapshot = self._store.snapshot()
         ranked = self._asking.rank(snapshot, question, k, bottom=bottom)
         return [self._ranking(name, one) for name, one in zip(question.names, ranked, strict=True)]
 
-    def scores(  # noqa: PLR0913  the choices of a query
-        self,
-        queries: Queries,
-        *,
-        pool: Literal["each", "mean"] = "each",
-        minus: Queries | None = None,
-        where: Wanted = None,
-        fields: Fields | None = None,
-        lambda_rh: float = 0.7,
-        lambda_gh: float = 1.0,
-        normalize: bool = True,
-        center: bool = False,
-        memory_bytes: int = 2**28,
-    ) -> Iterator[Scores]:
+    def scores(self, queries: Queries, **choices: Unpack[Choices]) -> Iterator[Scores]:
         """Yield every document's exact score for each query, in the order of insertion, in bounded memory.
 
         The arguments are those of :meth:`query`, and so are the scores' bits. :meth:`ids` names the documents, and
         :meth:`save_scores` writes a file.
         """
-        question = self._question(
-            queries,
-            minus,
-            fields,
-            pool=pool,
-            where=Where.parse(where),
-            score=ScoreConfig(lambda_rh=lambda_rh, lambda_gh=lambda_gh, normalize=normalize),
-            center=center,
-            memory_bytes=memory_bytes,
-        )
-        return self._asking.scores(self._store.snapshot(), question)
+        return self._asking.scores(self._store.snapshot(), self._question(queries, choices))
 
-    def save_scores(self, path: str | os.PathLike[str], queries: Queries, **choices: Any) -> int:
+    def save_scores(self, path: str | os.PathLike[str], queries: Queries, **choices: Unpack[Choices]) -> int:
         """Write what :meth:`scores` yields as one ``.npy`` array, (documents, queries) float64; return how many rows.
 
         Raises
@@ -408,11 +345,13 @@ class RiseDB:
             "identity": self.identity.as_dict(),
         }
 
-    def _question(self, queries: Queries, minus: Queries | None, fields: Fields | None, **choices: Any) -> Question:
+    def _question(self, queries: Queries, choices: Choices) -> Question:
+        how = chosen(choices)  # checked before a model is loaded
+        fields, minus = choices.get("fields"), choices.get("minus")
         signed = self.sign(queries, fields=fields)
         subtracted = None if minus is None else self.sign(minus, fields=fields)
         device = "cpu" if self._loaded is None else str(self._loaded.model.device)
-        return Question(queries=signed, minus=subtracted, device=device, **choices)
+        return Question(queries=signed, minus=subtracted, device=device, **how)
 
     def _ranking(self, name: str, ranked: Ranked) -> Ranking:
         records = self._store.records(ranked.sequence.tolist())

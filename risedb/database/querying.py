@@ -1,19 +1,65 @@
 """What is asked of a pool, and how the scan is put to work on it: one snapshot, all the ways to score it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig, StoreConfig
-from risedb.database.where import Where
+from risedb.corpus import BadRow, Fields, Row
+from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput
 from risedb.signature import Signatures
 from risedb.storage import Snapshot
 from risedb.topk import Center, Plan, QueryVectors, Ranked, all_scores, scan
+
+Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
+
+
+class Choices(TypedDict, total=False):
+    """The keyword arguments of every query: which documents, and how they are scored."""
+
+    pool: Literal["each", "mean"]
+    """Rank for each query (the default), or once for the mean of their unit signatures."""
+    minus: Queries | None
+    """A second set, whose mean is subtracted: like these, unlike those."""
+    where: Wanted
+    """Only documents whose record says so: ``{"source": "c4"}`` or ``"source=c4"``."""
+    fields: Fields | None
+    """What the queries' fields mean, if not what the index remembers."""
+    lambda_rh: float
+    """As in :class:`risedb.config.ScoreConfig`, 0.7."""
+    lambda_gh: float
+    """Likewise, 1.0."""
+    normalize: bool
+    """Likewise, True."""
+    center: bool
+    """Subtract the pool's mean unit signature from documents and queries first: what all share counts no more."""
+    memory_bytes: int
+    """Bound on what the scan allocates, 256 MiB; rows are read from mapped files."""
+
+
+def chosen(choices: Choices) -> dict[str, Any]:
+    """Return what of the choices a :class:`Question` takes besides signatures.
+
+    Raises
+    ------
+    TypeError
+        If one is not known.
+    InvalidInput
+        If a weight is out of range, or the condition cannot be read.
+    """
+    if unknown := choices.keys() - Choices.__annotations__.keys():
+        msg = f"a query has no choice {min(unknown)!r}; it has k, bottom, {', '.join(Choices.__annotations__)}"
+        raise TypeError(msg)
+    weights: dict[str, Any] = {
+        name: value for name, value in choices.items() if name in {"lambda_rh", "lambda_gh", "normalize"}
+    }
+    rest = {name: value for name, value in choices.items() if name in {"pool", "center", "memory_bytes"}}
+    return {"where": Where.parse(choices.get("where")), "score": ScoreConfig(**weights), **rest}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

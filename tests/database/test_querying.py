@@ -78,3 +78,9 @@ def test_a_filter_does_not_move_the_centre(db):
 def test_what_cannot_be_asked_is_refused(db, choice):
     with pytest.raises(InvalidInput):
         db.query("A cat.", **choice)
+
+
+@pytest.mark.parametrize("ask", [risedb.RiseDB.query, risedb.RiseDB.scores])
+def test_a_choice_that_does_not_exist_is_refused_by_name(db, ask):
+    with pytest.raises(TypeError, match="no choice 'lamda_rh'; it has k, bottom, pool"):
+        ask(db, "A cat.", lamda_rh=1.0)
