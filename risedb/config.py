@@ -14,6 +14,7 @@ from risedb.errors import InvalidInput
 
 HASH_VERSION = 1
 _STORED = {"float16", "float32", "bfloat16", "int8"}
+_DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 MAX_CHANNEL = 2**20  # numbers: 2 MiB a document in float16
 
 _PRESETS = {
@@ -171,9 +172,17 @@ class LoadConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the forward pass: auto is float32 on a CPU and bfloat16 on a GPU."""
+    """Precision of the forward pass: auto is float32 on a CPU and bfloat16 on a GPU. A checkpoint that is quantised on
+    disk keeps its own."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes a GPU where there is one."""
+    device_map: str | Mapping[str, str | int] | None = None
+    """For a model that is larger than one device: auto, balanced, balanced_low_0 or sequential spread its layers over
+    GPUs, memory and disk; a mapping says for each module which device, ``cpu`` or ``disk``."""
+    offload_folder: str | None = None
+    """Where those weights go that a device map leaves on disk and that the checkpoint does not hold as they are."""
+    quantize: Literal["8bit", "4bit"] | None = None
+    """Layers in 8 or 4 bits, by bitsandbytes; the LM head stays as it is."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model."""
 
@@ -181,6 +190,12 @@ class LoadConfig:
         """Check what can be checked without torch."""
         known = {"auto", "float32", "bfloat16", "float16"}
         _require(self.dtype in known, "dtype", self.dtype, "auto, float32, bfloat16 or float16")
+        _require(self.quantize in {None, "8bit", "4bit"}, "quantize", self.quantize, "8bit or 4bit")
+        if isinstance(self.device_map, str):
+            named = self.device_map in _DEVICE_MAPS
+            _require(named, "device_map", self.device_map, f"{', '.join(_DEVICE_MAPS)}, or a mapping of modules")
+        one_way = self.device_map is None or self.device == "auto"
+        _require(one_way, "device", self.device, "left out where a device map says what goes where")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,9 @@ def add(
     revision: options.Revision = None,
     dtype: options.DType = "auto",
     device: options.Device = "auto",
+    device_map: options.DeviceMap = None,
+    offload_folder: options.OffloadFolder = None,
+    quantize: options.Quantize = None,
     batch_tokens: options.BatchTokens = None,
     trust_remote_code: options.TrustRemoteCode = False,
     on_error: Annotated[
@@ -77,7 +80,15 @@ def add(
     from risedb.corpus import Fields, read
 
     rows = chain.from_iterable([read(source) for source in sources])  # bad names fail before the model loads
-    load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    load = LoadConfig(
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        offload_folder=offload_folder,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+    )
     given = (
         text_field,
         id_field,

@@ -53,6 +53,32 @@ DType = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        help="For a model larger than a device: auto, balanced, balanced_low_0 or sequential spread its layers "
+        "over GPUs, memory and disk (risedb\\[large]).",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+OffloadFolder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="For weights that a device map leaves on disk, where the checkpoint cannot be read as it is.",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+Quantize = Annotated[
+    Literal["8bit", "4bit"] | None,
+    typer.Option(
+        help="Layers in 8 or 4 bits, but for the LM head (risedb\\[large]).",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
 BatchTokens = Annotated[
     int | None,
     typer.Option(

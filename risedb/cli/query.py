@@ -95,6 +95,9 @@ def query(
     revision: options.Revision = None,
     dtype: options.DType = "auto",
     device: options.Device = "auto",
+    device_map: options.DeviceMap = None,
+    offload_folder: options.OffloadFolder = None,
+    quantize: options.Quantize = None,
     batch_tokens: options.BatchTokens = None,
     trust_remote_code: options.TrustRemoteCode = False,
     text_field: options.TextField = None,
@@ -114,7 +117,15 @@ def query(
     if json and jsonl:
         msg = "--json and --jsonl are two outputs; use one of them"
         raise InvalidInput(msg)
-    load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    load = LoadConfig(
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        offload_folder=offload_folder,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+    )
     choices: dict[str, Any] = {
         "k": k,
         "pool": "mean" if mean else "each",

@@ -1,21 +1,30 @@
 """From a name to a loaded model: the packaged demo, a folder, a PEFT adapter's folder, or a hub id.
 
 A hub id is resolved to its folder in the local cache first, so that all of them are read one way. Weights come from
-safetensors only, never from a pickle.
+safetensors only, never from a pickle. A model that is larger than a device is spread or quantised by accelerate and
+bitsandbytes, where they are installed; what it is called by does not change with that.
 """
 
 import contextlib
+import importlib.util
 import json
 import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 import xxhash
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from risedb.config import LoadConfig
 from risedb.errors import InvalidInput, NotFound, UnsupportedModel
@@ -44,22 +53,25 @@ def load_model(name: str, config: LoadConfig | None = None) -> LanguageModel:
     NotFound
         If there is no such model, here or on the hub.
     InvalidInput
-        If the folder holds no model in safetensors, or the device is not there.
+        If the folder holds no model in safetensors, a device is not there, or a library for large models is not
+        installed.
     UnsupportedModel
         If transformers cannot load it as a causal LM, or the probe fails.
     """
     config = config or LoadConfig()
     device = _device(config.device)
     dtype = _dtype(config.dtype, device)
+    placement = _placement(config, device, dtype)
     folder = _folder(name, config)
     with _quiet_transformers():
         if (folder / _ADAPTER_CONFIG).exists():
-            model, base = _load_adapter(folder, config, dtype)
+            model, base = _load_adapter(folder, config, dtype, placement)
         else:
-            model, base = _load_folder(folder, config, dtype), folder
+            model, base = _load_folder(folder, config, dtype, placement), folder
         tokenizer = _load_tokenizer(folder if _has_tokenizer(folder) else base, config)
     folders = [base] if base == folder else [base, folder]
-    model.to(device)  # type: ignore[arg-type]  # its signature lost self
+    if not placement and not getattr(model, "is_quantized", False):
+        model.to(device)  # type: ignore[arg-type]  # its signature lost self
     return LanguageModel(model, tokenizer, fingerprint=_files_fingerprint(folders))
 
 
@@ -80,6 +92,39 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         name = "bfloat16" if device.type == "cuda" else "float32"
     dtype: torch.dtype = getattr(torch, name)
     return dtype
+
+
+def _placement(config: LoadConfig, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Return what tells transformers where the weights go and in how many bits; nothing for one device."""
+    if config.device_map is None and config.quantize is None:
+        return {}
+    _require_installed("accelerate", "a device map" if config.device_map else f"loading in {config.quantize}")
+    device_map = config.device_map or {"": str(device)}
+    if isinstance(device_map, str):
+        accelerated = device.type != "cpu"
+    else:
+        device_map = dict(device_map)
+        places = {place for place in device_map.values() if place != "disk"}
+        kinds = {_device(f"cuda:{place}" if isinstance(place, int) else place).type for place in places}
+        accelerated = bool(kinds - {"cpu"})
+    placement: dict[str, Any] = {"device_map": device_map, "offload_folder": config.offload_folder}
+    if config.quantize is not None:
+        _require_installed("bitsandbytes", f"loading in {config.quantize}")
+        placement["quantization_config"] = BitsAndBytesConfig(
+            load_in_8bit=config.quantize == "8bit",
+            load_in_4bit=config.quantize == "4bit",
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_enable_fp32_cpu_offload=accelerated,  # beside a GPU, what stays in memory is not quantised
+        )
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of every cast, at every forward pass
+    return placement
+
+
+def _require_installed(library: str, what: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        msg = f"{what} needs {library}; install it with pip install 'risedb[large]'"
+        raise InvalidInput(msg)
 
 
 def _folder(name: str, config: LoadConfig) -> Path:
@@ -112,7 +157,7 @@ def _hub_folder(name: str, config: LoadConfig) -> Path:
     return Path(folder)
 
 
-def _load_folder(folder: Path, config: LoadConfig, dtype: torch.dtype) -> PreTrainedModel:
+def _load_folder(folder: Path, config: LoadConfig, dtype: torch.dtype, placement: dict[str, Any]) -> PreTrainedModel:
     if not (folder / "config.json").exists():
         msg = f"{folder} holds no model: there is no config.json in it"
         raise InvalidInput(msg)
@@ -125,9 +170,10 @@ def _load_folder(folder: Path, config: LoadConfig, dtype: torch.dtype) -> PreTra
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=dtype,
+            dtype="auto" if _is_quantised(folder) else dtype,  # such a file is mixed with no other dtype than its own
             trust_remote_code=config.trust_remote_code,
             use_safetensors=True,
+            **placement,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         msg = f"transformers cannot load {folder} as a causal LM: {_first_line(error)}"
@@ -139,8 +185,20 @@ def _load_folder(folder: Path, config: LoadConfig, dtype: torch.dtype) -> PreTra
     return loaded
 
 
-def _load_adapter(folder: Path, config: LoadConfig, dtype: torch.dtype) -> tuple[PreTrainedModel, Path]:
+def _is_quantised(folder: Path) -> bool:
+    return "quantization_config" in json.loads((folder / "config.json").read_text("utf-8"))
+
+
+def _load_adapter(
+    folder: Path, config: LoadConfig, dtype: torch.dtype, placement: dict[str, Any]
+) -> tuple[PreTrainedModel, Path]:
     """Load an adapter's base model and merge the adapter into it; return the base's folder with it."""
+    if config.quantize is not None:
+        msg = (
+            f"{folder} is an adapter, and what it changes would be lost in {config.quantize} weights; merge it into "
+            "its model with PEFT's merge_and_unload, save that, and load the merged model"
+        )
+        raise InvalidInput(msg)
     try:
         from peft import PeftModel
     except ImportError as error:
@@ -149,7 +207,7 @@ def _load_adapter(folder: Path, config: LoadConfig, dtype: torch.dtype) -> tuple
     settings = json.loads((folder / _ADAPTER_CONFIG).read_text("utf-8"))
     base_config = LoadConfig(revision=settings.get("revision"), trust_remote_code=config.trust_remote_code)
     base = _folder(settings["base_model_name_or_path"], base_config)
-    adapted = PeftModel.from_pretrained(_load_folder(base, base_config, dtype), folder)
+    adapted = PeftModel.from_pretrained(_load_folder(base, base_config, dtype, placement), folder)
     if not hasattr(adapted, "merge_and_unload"):
         msg = f"{folder} is an adapter of a kind that cannot be merged into its model ({settings['peft_type']})"
         raise UnsupportedModel(msg)
@@ -206,14 +264,16 @@ def _quiet_transformers() -> Iterator[None]:
     """Keep transformers' progress bars, load reports and talk of its own future off the user's terminal."""
     bars_shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
-    level = logging.getLogger("transformers").level
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in ("transformers", "accelerate")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
-        logging.getLogger("transformers").setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         if bars_shown:
             transformers.utils.logging.enable_progress_bar()
 

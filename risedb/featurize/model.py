@@ -24,6 +24,7 @@ _TRANSFORMS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "final_logit_softcapping": lambda z, cap: cap * torch.tanh(z / cap),  # Gemma 2
 }
 _PROBE_SHAPE = (2, 12)
+_READABLE = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class _HeadReached(Exception):  # noqa: N818  a signal, not an error
@@ -53,14 +54,16 @@ class LanguageModel:
     Attributes
     ----------
     head
-        (V, d) the LM head W, tied or not, in the model's dtype.
+        (V, d) the LM head W, tied or not, in the model's dtype; a copy in memory where the model leaves it on disk.
+    device
+        Where the head is; the body may be elsewhere, or on several devices.
     max_positions
         Most tokens that the model takes, where its configuration says so.
 
     Raises
     ------
     UnsupportedModel
-        If the head is not linear, or head and transforms do not reproduce the model's logits.
+        If the head is not linear or is quantised, or head and transforms do not reproduce the model's logits.
     """
 
     def __init__(
@@ -78,9 +81,17 @@ class LanguageModel:
             msg = f"{self._name} has no linear LM head to read ({type(head).__name__})"
             raise UnsupportedModel(msg)
         self._head_module = head
-        self.head: Tensor = head.weight.detach()
-        self._bias: Tensor | None = getattr(head, "bias", None)
+        self.head, self._bias = _resident(head)
+        if self.head.dtype not in _READABLE:
+            msg = (
+                f"the LM head of {self._name} is stored as {str(self.head.dtype).removeprefix('torch.')}, and RiseDB "
+                "reads its weights; quantise the model anew without its head (llm_int8_skip_modules=['lm_head'] for "
+                "bitsandbytes), or load the unquantised one with --quantize 8bit or 4bit, which leave the head as it is"
+            )
+            raise UnsupportedModel(msg)
         self.device = self.head.device
+        first: torch.device = model.get_input_embeddings().weight.device  # type: ignore[assignment]
+        self._entrance = self.device if first.type == "meta" else first  # offloaded: accelerate sends it on
         settings = model.config.get_text_config()
         self.max_positions: int | None = getattr(settings, "max_position_embeddings", None)
         self._transforms = [
@@ -98,12 +109,12 @@ class LanguageModel:
         Parameters
         ----------
         input_ids, attention_mask
-            (B, T) int64, padded on the right.
+            (B, T) int64, padded on the right, on any device.
 
         Returns
         -------
         Tensor
-            (B, T, d) in the model's dtype.
+            (B, T, d) in the model's dtype, on the head's device.
 
         Raises
         ------
@@ -112,9 +123,13 @@ class LanguageModel:
         """
         hook = self._head_module.register_forward_pre_hook(_stop_at_head)
         try:
-            self._model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+            self._model(
+                input_ids=input_ids.to(self._entrance),
+                attention_mask=attention_mask.to(self._entrance),
+                use_cache=False,
+            )
         except _HeadReached as reached:
-            return reached.hidden
+            return reached.hidden.to(self.device)
         finally:
             hook.remove()
         msg = f"{self._name} computes its logits without calling its LM head"
@@ -133,7 +148,8 @@ class LanguageModel:
         generator = torch.Generator().manual_seed(0)
         probe = torch.randint(0, len(self.head), _PROBE_SHAPE, generator=generator).to(self.device)
         mask = torch.ones_like(probe)
-        own = self._model(input_ids=probe, attention_mask=mask, use_cache=False).logits.float()
+        there = {"input_ids": probe.to(self._entrance), "attention_mask": mask.to(self._entrance)}
+        own = self._model(**there, use_cache=False).logits.to(self.device).float()
         ours = self.logits(self.hidden(probe, mask).flatten(0, 1)).view_as(own)
         tolerance = 1e-4 if self.head.dtype == torch.float32 else 4 * torch.finfo(self.head.dtype).eps
         error, size = float((own - ours).abs().max()), float(own.abs().max())
@@ -143,6 +159,18 @@ class LanguageModel:
                 f"probe they differ by {error:.3g} where logits reach {size:.3g}"
             )
             raise UnsupportedModel(msg)
+
+
+def _resident(head: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of the head, which accelerate may keep elsewhere until its forward pass."""
+    weight: Tensor = head.weight  # type: ignore[assignment]
+    if not weight.is_meta:
+        return weight.detach(), getattr(head, "bias", None)
+    from accelerate.utils import align_module_device
+
+    with align_module_device(head):
+        own = dict(head.named_parameters())
+        return own["weight"].detach().clone(), own["bias"].detach().clone() if "bias" in own else None
 
 
 def _parameters_fingerprint(model: PreTrainedModel) -> str:
