@@ -102,6 +102,11 @@ class LanguageModel:
         self._check_probe()
         self.fingerprint = fingerprint or _parameters_fingerprint(model)
 
+    @property
+    def network(self) -> PreTrainedModel:
+        """The transformers model itself, for what needs more than hidden states: inner layers, gradients."""
+        return self._model
+
     @torch.inference_mode()
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the hidden states that enter the LM head.
