@@ -1,14 +1,15 @@
-"""Signatures of documents that are not added: queries."""
+"""Tokens and signatures of documents that are not added: queries, samples."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from risedb.config import ReadoutConfig
 from risedb.corpus import BadRow, Document, Fields, Row
 from risedb.database.adding import as_document
 from risedb.database.encoding import encode_documents
 from risedb.errors import InvalidInput
-from risedb.featurize import Featurizer
+from risedb.featurize import Featurizer, Tokenizer, Tokens
 from risedb.signature import Signatures
 
 
@@ -20,23 +21,36 @@ def sign(rows: Iterable[Row | BadRow | Mapping[str, Any] | str], featurizer: Fea
     InvalidInput
         For the first row that cannot be used, naming its place.
     """
-    documents = [_query(row, number, fields) for number, row in enumerate(rows, 1)]
-    tokens = []
-    encoded = encode_documents(documents, featurizer.model.tokenizer)
-    for document, one in zip(documents, encoded, strict=True):
-        if isinstance(one, InvalidInput):
-            msg = f"{document.place}: {one}"
-            raise InvalidInput(msg)
-        if not one.windows(featurizer.readout):
-            msg = f"{document.place}: no position to score; a query needs at least two tokens that count"
-            raise InvalidInput(msg)
-        tokens.append(one)
+    documents, tokens = encode_rows(rows, featurizer.model.tokenizer, featurizer.readout, fields)
     phi = featurizer.phi(tokens)
     for document, finite in zip(documents, phi.finite, strict=True):
         if not finite:
             msg = f"{document.place}: the model gives NaN or infinite logits for it"
             raise InvalidInput(msg)
     return Signatures.from_phi([document.id for document in documents], phi.rh, phi.gh)
+
+
+def encode_rows(
+    rows: Iterable[Row | BadRow | Mapping[str, Any] | str], tokenizer: Tokenizer, readout: ReadoutConfig, fields: Fields
+) -> tuple[list[Document], list[Tokens]]:
+    """Tokenize all rows, in their order; each has a position that counts.
+
+    Raises
+    ------
+    InvalidInput
+        For the first row that cannot be used, naming its place.
+    """
+    documents = [_query(row, number, fields) for number, row in enumerate(rows, 1)]
+    tokens = []
+    for document, one in zip(documents, encode_documents(documents, tokenizer), strict=True):
+        if isinstance(one, InvalidInput):
+            msg = f"{document.place}: {one}"
+            raise InvalidInput(msg)
+        if not one.windows(readout):
+            msg = f"{document.place}: no position to score; it needs at least two tokens that count"
+            raise InvalidInput(msg)
+        tokens.append(one)
+    return documents, tokens
 
 
 def _query(row: Row | BadRow | Mapping[str, Any] | str, number: int, fields: Fields) -> Document:
