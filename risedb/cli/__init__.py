@@ -10,6 +10,7 @@ from risedb.cli.backup import backup
 from risedb.cli.compact import compact
 from risedb.cli.delete import delete
 from risedb.cli.demo import demo
+from risedb.cli.diagnose import diagnose
 from risedb.cli.export import export
 from risedb.cli.info import info
 from risedb.cli.log import log
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (add, query, delete, compact, info, log, export, backup, verify, repair, demo):
+for verb in (add, query, delete, compact, info, log, export, backup, verify, repair, diagnose, demo):
     app.command()(verb)
 
 

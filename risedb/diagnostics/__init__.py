@@ -1,7 +1,7 @@
 """Does RISE hold for this model and this text? The paper's diagnostics on a user's own sample.
 
-Works on a model and its tokens; reads no files and opens no index. Plots need matplotlib (``risedb[plots]``); the numbers
-do not.
+Works on a model and its tokens; reads no files and opens no index. Plots need matplotlib (``risedb[plots]``); the
+numbers do not.
 """
 
 from risedb.diagnostics.controlled import Candidate, controlled_ranks

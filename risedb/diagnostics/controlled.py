@@ -1,4 +1,4 @@
-"""The controlled experiment of Table 1 (arXiv:2604.16197v1): does GH see past the words that a candidate shares?"""
+"""The controlled experiment of arXiv:2604.16197v1, Table 1: whether GH sees past the words that a candidate shares."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,8 +55,8 @@ def controlled_ranks(
     positions = Positions.read(model, model.tokenizer.encode(texts, [0] * len(texts)), readout)
     grams = Factors.of(model, positions, readout).unit().grams()
     ranks = []
-    for weights in ({"lambda_rh": 1.0, "lambda_gh": 0.0}, {"lambda_rh": 0.0, "lambda_gh": 1.0}):
-        scores = grams.fused(ScoreConfig(**weights))[0, 1:]
+    for lambda_rh, lambda_gh in ((1.0, 0.0), (0.0, 1.0)):
+        scores = grams.fused(ScoreConfig(lambda_rh=lambda_rh, lambda_gh=lambda_gh))[0, 1:]
         ranks.append((1 + torch.argsort(torch.argsort(scores, descending=True, stable=True))).tolist())
     return [
         Candidate(text=text, rh=rh, gh=gh, paper_rh=paper[0], paper_gh=paper[1])

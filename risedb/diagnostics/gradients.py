@@ -14,9 +14,9 @@ from risedb.featurize import LanguageModel, Tokens
 class LossGradients:
     """Gradients of a causal LM's loss for one window at a time, in blocks: embedding, layers, head, rest.
 
-    The loss is cross entropy at temperature 1, summed over positions (arXiv:2604.16197v1, Eq. 5). The head's gradient is
-    delta_z (x) h, summed (Assumption C.1), with delta_z as autograd has it behind every transform of the logits; where
-    head and embedding are one tied matrix, it is subtracted from that matrix's gradient to give the embedding's.
+    The loss is cross entropy at temperature 1, summed over positions (arXiv:2604.16197v1, Eq. 5). The head's gradient
+    is delta_z (x) h, summed (Assumption C.1), with delta_z as autograd has it behind every transform of the logits;
+    where head and embedding are one tied matrix, it is subtracted from that matrix's gradient to give the embedding's.
     Position embeddings count with the embedding; the rest is final norms and the head's bias.
 
     Parameters
@@ -32,7 +32,7 @@ class LossGradients:
     Raises
     ------
     UnsupportedModel
-        If it has no list of as many layers as its configuration says.
+        If it has no list of as many layers as its configuration says, or layers are not in memory.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -42,6 +42,9 @@ class LossGradients:
         stacks = [part for part in network.modules() if isinstance(part, nn.ModuleList) and len(part) == self.layers]
         if not stacks:
             msg = f"{type(network).__name__} has no list of {self.layers} layers whose gradients could be told apart"
+            raise UnsupportedModel(msg)
+        if any(p.is_meta for p in network.parameters()):
+            msg = f"gradients need all of {type(network).__name__} in memory, and a device map left layers on disk"
             raise UnsupportedModel(msg)
         stack = max(stacks, key=lambda part: sum(p.numel() for p in part.parameters()))
         blocks = {id(p): 0 for part in network.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
@@ -84,7 +87,7 @@ class LossGradients:
         return gradients
 
     def flat(self, window: Tokens) -> tuple[Tensor, Tensor]:
-        """Return the whole gradient (|theta|,) and the head's (V * d,), float32; where tied, the whole has their sum."""
+        """Return the whole gradient (|theta|,) and the head's (V * d,), float32; the whole has a tied matrix once."""
         blocks = self.of(window)
         head = blocks[self.layers + 1][0]
         if self._is_tied:

@@ -1,11 +1,11 @@
 """Where in a model the signal is: gradient energy (Figures 2 and 4) and discriminativeness (Figures 5 and 6) by layer.
 
-Readings of arXiv:2604.16197v1. Gradient energy, Section 2.2: E_c = |grad_{W_c} l|_F^2 / sum_c |grad_{W_c} l|_F^2 over the
-embedding, the layers and the LM head; final norms and the head's bias belong to no W_c and are left out. C.3.1 says that
-the section measures single tokens, so l is the loss at one position, drawn at random in each document; the loss of whole
-documents is reported beside it, since that is what an influence adds up. E_c is the mean over the sample of each loss's
-share; the head-to-average ratio of Eq. 7 is a ratio of means. Where head and embedding are one tied matrix, its gradient
-is taken apart: the head's part is delta_z (x) h_t (Lemma C.1), the embedding's is the rest.
+Readings of arXiv:2604.16197v1. Gradient energy, Section 2.2: E_c = |grad_{W_c} l|_F^2 / sum_c |grad_{W_c} l|_F^2 over
+the embedding, the layers and the LM head; final norms and the head's bias belong to no W_c and are left out. C.3.1 says
+that the section measures single tokens, so l is the loss at one position, drawn at random in each document; the loss of
+whole documents is reported beside it, since that is what an influence adds up. E_c is the mean over the sample of each
+loss's share; the head-to-average ratio of Eq. 7 is a ratio of means. Where head and embedding are one tied matrix, its
+gradient is taken apart: the head's part is delta_z (x) h_t (Lemma C.1), the embedding's is the rest.
 
 Discriminativeness, Section 2.2: the variance over all pairs i < j (population, not sample) of the cosine of two tokens'
 hidden states, 1,000 tokens drawn from the positions that count. The last state is h_t, after the final norm.

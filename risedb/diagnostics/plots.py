@@ -1,12 +1,12 @@
 """The diagnosis drawn: one PNG a figure. The only module that needs matplotlib (``risedb[plots]``)."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from risedb.diagnostics.report import Diagnosis
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -59,6 +59,13 @@ def _only_ticks(axes: "Axes", values: "Sequence[float]") -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
+def _plain_numbers(axes: "Axes") -> None:
+    """Name the ticks of a logarithmic axis 0.02, not 2 x 10^-2."""
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+
+
 def _support(diagnosis: "Diagnosis") -> Figure:
     sparsity = diagnosis.sparsity
     sizes, kept = list(sparsity.by_size), list(sparsity.by_size.values())
@@ -67,7 +74,7 @@ def _support(diagnosis: "Diagnosis") -> Figure:
     left.plot(sizes, [one.tail_energy for one in kept], "s-", label="energy without the target")
     left.plot(sizes, [one.mass for one in kept], "^-", label="probability mass")
     left.axhline(sparsity.adaptive.target_energy, color="gray", ls=":", label="energy of the target alone")
-    left.yaxis.set_major_formatter(PercentFormatter(1.0))
+    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     left.legend(loc="lower right")
     right.plot(sizes, [one.cosine for one in kept], "o-", label=f"{diagnosis.positions:,} positions")
     right.axhline(
@@ -107,7 +114,7 @@ def _layers(diagnosis: "Diagnosis") -> Figure:
         for profile in diagnosis.layers:
             energy = getattr(profile, kind)
             places = [i / (len(profile.blocks) - 1) for i in range(len(profile.blocks))]
-            label = f"{profile.model}: head {energy.share[-1]:.0%}, {energy.head_to_average:.1f} × a layer"
+            label = f"{profile.model}: head {energy.share[-1]:.0%}, {energy.head_to_average:.1f} times a layer"
             axes.plot(places, energy.share, "o-", label=label)
         blocks = diagnosis.layers[0].blocks
         axes.set_title(f"loss of one {kind}")
@@ -145,12 +152,27 @@ def _sketching(diagnosis: "Diagnosis") -> Figure:
         places = range(len(ordered))
         axes.plot(places, [one.error for _, one in ordered], "o", label="measured, pairs of documents")
         axes.plot(places, [one.predicted for _, one in ordered], "_", ms=16, label="exact variance")
-        axes.plot(places, [one.token_corrected for _, one in ordered], "^", mfc="none", label="Theorem D.1, corrected")
-        axes.plot(places, [one.token_printed for _, one in ordered], "v", mfc="none", label="Theorem D.1, as printed")
-        axes.set_title(f"{channel}, relative to |Φ| |Φ′|")
+        axes.plot(
+            places,
+            [one.token_corrected for _, one in ordered],
+            "^",
+            mfc="none",
+            label="one position each, Theorem D.1 corrected",
+        )
+        axes.plot(
+            places,
+            [one.token_printed for _, one in ordered],
+            "v",
+            mfc="none",
+            label="one position each, Theorem D.1 as printed",
+        )
+        axes.set_title(f"{channel}, relative to the features' lengths")
         axes.set_yscale("log")
-        axes.set_xticks(places, [name for name, _ in ordered], rotation=40, ha="right")
-    panels[0].legend()
+        _plain_numbers(axes)
+        axes.set_xticks(
+            places, [f"{name}\n{one.numbers:,}" for name, one in ordered], rotation=40, ha="right", fontsize=7
+        )
+    panels[0].legend(fontsize=7)
     return figure
 
 
@@ -163,16 +185,18 @@ def _bias(diagnosis: "Diagnosis") -> Figure:
     places = range(len(split))
     for name, marker in (("sketching", "o-"), ("truncation", "s-"), ("structural", "^-"), ("total", "k.-")):
         axes.plot(places, [getattr(one, name) for _, one in split], marker, label=name)
+    axes.axhline(split[0][1].signal, color="gray", ls=":", label="the inner products themselves")
     axes.plot(places, [one.tracin for _, one in split], "x--", color="tab:red", label="TracIn, as many numbers")
     axes.set_yscale("log")
-    axes.set_ylabel("error relative to |∇| |∇′|")
+    axes.set_ylabel("error relative to the gradients' lengths")
     axes.set_xticks(places, [f"{name}\n{one.numbers:,}" for name, one in split], rotation=40, ha="right", fontsize=7)
+    _plain_numbers(axes)
     axes.legend(fontsize=7)
     return figure
 
 
 def _ranking(diagnosis: "Diagnosis") -> Figure:
-    figure, (axes,) = _panels(1, f"Spearman's ρ with the unsketched score: {diagnosis.model}")
+    figure, (axes,) = _panels(1, f"Spearman, against the unsketched score: {diagnosis.model}")
     ordered = sorted(diagnosis.ranking.items(), key=lambda item: item[1].numbers)
     places = range(len(ordered))
     medians = [one.median for _, one in ordered]

@@ -1,14 +1,13 @@
 """Does a sketch keep the ranking? Spearman's correlation of sketched with unsketched scores, and advice from it.
 
-Every document of the sample is a query against all others. The unsketched score has Algorithm 2's unit factors and fused
-channels with nothing compressed: the limit of wide sketches.
+Every document of the sample is a query against all others. The unsketched score has Algorithm 2's unit factors and
+fused channels with nothing compressed: the limit of wide sketches.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig, SketchConfig
@@ -60,20 +59,21 @@ def measure_ranking(
         How two signatures are compared.
     """
     score = score or ScoreConfig()
-    exact = factors.unit().grams().fused(score).cpu().numpy()
+    exact = _others(factors.unit().grams().fused(score).cpu().numpy())
 
     def per_query(sketch: SketchConfig) -> NDArray[np.float64]:
-        return rank_correlations(exact, factors.sketched_grams(sketch, unit=True).fused(score).cpu().numpy())
+        sketched = factors.sketched_grams(sketch, unit=True).fused(score).cpu().numpy()
+        return rank_correlations(exact, _others(sketched))
 
     fidelity = {}
     for name, sketch in widths.items():
         own = per_query(sketch)
         seeds = [replace(sketch, seed=(sketch.seed + i) % 2**64) for i in range(1, SEEDS)]
-        medians = [float(np.median(own)), *(float(np.median(per_query(seeded))) for seeded in seeds)]
+        medians = [float(np.nanmedian(own)), *(float(np.nanmedian(per_query(seeded))) for seeded in seeds)]
         fidelity[name] = RankFidelity(
             numbers=sketch.rh_dim + sketch.gh_dim,
             median=medians[0],
-            lowest_tenth=float(np.quantile(own, 0.1)),
+            lowest_tenth=float(np.nanquantile(own, 0.1)),
             over_seeds=(min(medians), max(medians)),
         )
     return fidelity
@@ -91,29 +91,31 @@ def advise(fidelity: Mapping[str, RankFidelity], threshold: float = THRESHOLD) -
     best = max(fidelity, key=lambda name: fidelity[name].median)
     sentence = (
         f"no preset keeps the ranking at median Spearman {threshold:g}; the closest is {best} with "
-        f"{fidelity[best].median:.3f}. Wider triples (--dims Kr/Kh/Kg) may; the top of a ranking moves less than its tail"
+        f"{fidelity[best].median:.3f}"
     )
     return Advice(preset=None, threshold=threshold, sentence=sentence)
 
 
 def rank_correlations(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return Spearman's rho of each row of two (n, n) score matrices, the query itself left out: (n,) float64.
+    """Return Spearman's rho of each query's scores, (queries, documents) twice to (queries,) float64.
 
-    Equal scores share the mean of their ranks.
+    Equal scores share the mean of their ranks; where all are equal, rho is NaN.
 
     Examples
     --------
-    >>> scores = np.array([[1.0, 0.9, 0.1, 0.5], [0.9, 1.0, 0.2, 0.3], [0.1, 0.2, 1.0, 0.4], [0.5, 0.3, 0.4, 1.0]])
-    >>> rank_correlations(scores, -scores).tolist()
-    [-1.0, -1.0, -1.0, -1.0]
+    >>> rank_correlations(np.array([[0.1, 0.5, 0.3], [3, 2, 1]]), np.array([[2, 9, 7], [7, 8, 9]])).round(6).tolist()
+    [1.0, -1.0]
     """
-    apart = ~np.eye(len(one), dtype=bool)
-    ranks = [np.apply_along_axis(_ranks, 1, scores[apart].reshape(len(one), -1)) for scores in (one, other)]
+    ranks = [np.apply_along_axis(_ranks, 1, scores) for scores in (one, other)]
     centred = [each - each.mean(axis=1, keepdims=True) for each in ranks]
-    lengths = [np.linalg.norm(each, axis=1) for each in centred]
-    products = lengths[0] * lengths[1]
+    products = np.linalg.norm(centred[0], axis=1) * np.linalg.norm(centred[1], axis=1)
     rho: NDArray[np.float64] = (centred[0] * centred[1]).sum(axis=1) / np.where(products > 0, products, np.nan)
     return rho
+
+
+def _others(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Leave each query itself out: (n, n) to (n, n - 1)."""
+    return scores[~np.eye(len(scores), dtype=bool)].reshape(len(scores), -1)
 
 
 def _ranks(scores: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -59,6 +59,8 @@ class Split:
 
     numbers: int
     """Kr * Kh, and rows of TracIn's projection."""
+    signal: float
+    """Of the whole gradients' inner products themselves: what there is to estimate."""
     sketching: float
     """Of the sketched score against the truncated one."""
     truncation: float
@@ -216,6 +218,7 @@ def _split(estimates: Tensor, truncated: Tensor, whole: tuple[Tensor, Tensor], s
     predicted = projection_variance(_of_pairs(full), lengths.square(), numbers).sqrt() / lengths
     return Split(
         numbers=numbers,
+        signal=relative(full),
         sketching=relative(estimates - truncated),
         truncation=relative(truncated - head),
         structural=relative(head - full),
@@ -236,7 +239,8 @@ def projected_grams(gram: Tensor, width: int, seeds: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(seeds, width, len(gram), generator=generator, dtype=torch.float64).to(gram.device)
     projected = drawn @ root.T / width**0.5  # (seeds, width, n)
-    return projected.transpose(1, 2) @ projected
+    estimates: Tensor = projected.mT @ projected
+    return estimates
 
 
 def _pairs(n: int) -> Tensor:
@@ -246,13 +250,15 @@ def _pairs(n: int) -> Tensor:
 def _of_pairs(grams: Tensor) -> Tensor:
     """Return the entries of all pairs i < j, (…, n, n) to (…, pairs)."""
     one, other = _pairs(grams.shape[-1])
-    return grams[..., one, other]
+    entries: Tensor = grams[..., one, other]
+    return entries
 
 
 def _lengths(gram: Tensor) -> Tensor:
     """Return the product of the two lengths of each pair, from a Gram matrix: (n, n) to (pairs,)."""
     one, other = _pairs(len(gram))
-    return (gram.diagonal()[one] * gram.diagonal()[other]).sqrt()
+    lengths: Tensor = (gram.diagonal()[one] * gram.diagonal()[other]).sqrt()
+    return lengths
 
 
 def _root_mean_square(values: Tensor) -> float:

@@ -1,7 +1,7 @@
 """How much of the residual a sparse support keeps: Figure 3, Tables 10 and 12 of arXiv:2604.16197v1, Appendix F.3.
 
-Each number is the mean over positions of what F.3 defines for one position, with p_t = softmax(z_t / tau) over the whole
-vocabulary and r_t = p_t - [v = y_t]:
+Each number is the mean over positions of what F.3 defines for one position, with p_t = softmax(z_t / tau) over the
+whole vocabulary and r_t = p_t - [v = y_t]:
 
 - probability mass M_t(S) = sum_{v in S} p_t(v);
 - full residual energy E_full(S) = sum_{v in S} r_t(v)^2 / sum_v r_t(v)^2;
@@ -213,4 +213,5 @@ def _projected(residual: Tensor, head: Tensor) -> Tensor:
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    return (one * other).sum(dim=1) / (one.norm(dim=1) * other.norm(dim=1))
+    cosine: Tensor = (one * other).sum(dim=1) / (one.norm(dim=1) * other.norm(dim=1))
+    return cosine

@@ -1,7 +1,7 @@
 """What sketching may cost: exact variances of sketched inner products, and the bounds of Appendix D.
 
-For a CountSketch with independent buckets and signs, E[K_ab K_cd] of its kernel K_ab = s(a) s(b) [bucket(a) = bucket(b)]
-is [a=b][c=d] + ([a=c][b=d] + [a=d][b=c] - 2 [a=b=c=d]) / width. Everything here is that identity, contracted.
+For a CountSketch with independent buckets and signs, the kernel K_ab = s(a) s(b) [bucket(a) = bucket(b)] has
+E[K_ab K_cd] = [a=b][c=d] + ([a=c][b=d] + [a=d][b=c] - 2 [a=b=c=d]) / width. Everything here is that, contracted.
 
 arXiv:2604.16197v1's Lemma D.2 drops the cross terms: its bound |x|^2 |y|^2 / K is exceeded, by up to a factor 2, when x
 and y are aligned, and Theorem D.1 (ii) to (iv) inherit that. Eq. 19's bound, (|x|^2 |y|^2 + (x.y)^2) / K, holds;
@@ -10,7 +10,6 @@ and y are aligned, and Theorem D.1 (ii) to (iv) inherit that. Eq. 19's bound, (|
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -71,7 +70,7 @@ class ChannelMoments:
 
     With X = sum_t r_t h_t^T of one document and Y of another, <X, Y> is the channel's unsketched score before
     normalisation. The paper's Theorem D.1 is its case of one position each; beyond that the terms of a sum share their
-    hashes, so their variances do not add up, and the identity above has to be contracted on both sides.
+    hashes, so their variances do not add up, and that expectation has to be contracted on both sides.
 
     Parameters
     ----------

@@ -105,7 +105,8 @@ class LanguageModel:
     @property
     def network(self) -> PreTrainedModel:
         """The transformers model itself, for what needs more than hidden states: inner layers, gradients."""
-        return self._model
+        network: PreTrainedModel = self._model
+        return network
 
     @torch.inference_mode()
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
