@@ -1,6 +1,7 @@
 """Token ids to signatures: forward pass, readout factors, sketches, outer products (Algorithm 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,12 @@ from risedb.featurize.tokens import Tokens
 
 _LOGITS_BYTES = 64 * 2**20
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+Timer = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(_stage: str) -> AbstractContextManager[None]:
+    """Stand where a timer may: what runs inside is timed by nobody."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +59,11 @@ class Featurizer:
     batch_tokens
         Most tokens in one forward pass, padding included; by default 2,048 on a CPU and 32,768 on a GPU.
 
+    Attributes
+    ----------
+    timer
+        Entered around each part of the work, by name: ``forward``, ``head`` (logits, top-K, supports), ``sketch``.
+
     Raises
     ------
     InvalidInput
@@ -78,6 +90,12 @@ class Featurizer:
         self._batch_tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 8192)
         self._chunk = max(_LOGITS_BYTES // (4 * len(model.head)), 1)  # positions whose logits exist at once
         self._sketch = sketch
+        self.timer: Timer = untimed
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens in one forward pass."""
+        return self._batch_tokens
 
     @property
     def identity(self) -> Identity:
@@ -122,19 +140,24 @@ class Featurizer:
     @torch.inference_mode()
     def _batch_phi(self, windows: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
         """Return phi_RH (B, Kr * Kh), phi_GH (B, Kg * Kh) and which windows' logits were finite (B,)."""
-        hidden, targets, counted = self._counted(windows)
-        hhat = self.sketches.hhat(hidden)  # (N, Kh)
+        with self.timer("forward"):
+            hidden, targets, counted = self._counted(windows)
+        with self.timer("sketch"):
+            hhat = self.sketches.hhat(hidden)  # (N, Kh)
         rhat, ghat, finite = [], [], []
         for some_hidden, some_targets in zip(hidden.split(self._chunk), targets.split(self._chunk), strict=True):
-            logits = self.model.logits(some_hidden)  # (n, V), the only one of its kind at any time
-            sound = torch.isfinite(logits.sum(dim=1))
-            finite.append(sound)
-            logits = logits.masked_fill(~sound[:, None], 0.0)
-            support = active_support(logits, some_targets, self.readout)
-            rhat.append(self.sketches.rhat(support))  # (n, Kr)
-            ghat.append(self.sketches.ghat(support))  # (n, Kg)
-        phi_rh = _outer_sums(torch.cat(rhat), hhat, counted)
-        phi_gh = _outer_sums(torch.cat(ghat), hhat, counted)
+            with self.timer("head"):
+                logits = self.model.logits(some_hidden)  # (n, V), the only one of its kind at any time
+                sound = torch.isfinite(logits.sum(dim=1))
+                finite.append(sound)
+                logits = logits.masked_fill(~sound[:, None], 0.0)
+                support = active_support(logits, some_targets, self.readout)
+            with self.timer("sketch"):
+                rhat.append(self.sketches.rhat(support))  # (n, Kr)
+                ghat.append(self.sketches.ghat(support))  # (n, Kg)
+        with self.timer("sketch"):
+            phi_rh = _outer_sums(torch.cat(rhat), hhat, counted)
+            phi_gh = _outer_sums(torch.cat(ghat), hhat, counted)
         broken = counted.nonzero()[:, 0][~torch.cat(finite)]
         window_finite = torch.ones(len(windows), dtype=torch.bool, device=hidden.device)
         window_finite[broken] = False
