@@ -258,10 +258,8 @@ class RiseDB:
         if k < 1:
             msg = f"k is {k}; it must be at least 1"
             raise InvalidInput(msg)
-        question = self._question(queries, choices)
-        snapshot = self._store.snapshot()
-        ranked = self._asking.rank(snapshot, question, k, bottom=bottom)
-        return [self._ranking(name, one) for name, one in zip(question.names, ranked, strict=True)]
+        names, ranked = self._ranked(queries, choices, k, bottom=bottom)
+        return [self._ranking(name, one) for name, one in zip(names, ranked, strict=True)]
 
     def scores(self, queries: Queries, **choices: Unpack[Choices]) -> Iterator[Scores]:
         """Yield every document's exact score for each query, in the order of insertion, in bounded memory.
@@ -344,6 +342,10 @@ class RiseDB:
             "fields": settings["fields"],
             "identity": self.identity.as_dict(),
         }
+
+    def _ranked(self, queries: Queries, choices: Choices, k: int, *, bottom: bool) -> tuple[list[str], list[Ranked]]:
+        question = self._question(queries, choices)
+        return question.names, self._asking.rank(self._store.snapshot(), question, k, bottom=bottom)
 
     def _question(self, queries: Queries, choices: Choices) -> Question:
         how = chosen(choices)  # checked before a model is loaded

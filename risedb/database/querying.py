@@ -12,9 +12,9 @@ from risedb.config import ScoreConfig, StoreConfig
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput
-from risedb.signature import Signatures
+from risedb.signature import Block, Signatures
 from risedb.storage import Snapshot
-from risedb.topk import Center, Plan, QueryVectors, Ranked, all_scores, scan
+from risedb.topk import Center, Part, Plan, QueryVectors, Ranked, all_scores, scan
 
 Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
 
@@ -168,6 +168,15 @@ class Asking:
         blocks = snapshot.blocks(question.where.conditions)
         for sequence, scores in all_scores(blocks, vectors, question.score, center=center, plan=plan):
             yield Scores(sequence, scores)
+
+    def part(self, snapshot: Snapshot, question: Question, rows: NDArray[np.intp], weight: float) -> Part:
+        """Return one checkpoint's part of a joint scan of the documents that stand at `rows`."""
+        center, vectors, plan = self._prepared(snapshot, question)
+
+        def blocks() -> Iterable[tuple[Block, NDArray[np.float64] | None]]:
+            return center.paired(snapshot.blocks()) if center else ((block, None) for block in snapshot.blocks())
+
+        return Part(blocks=blocks, rows=rows, queries=vectors, config=question.score, weight=weight, plan=plan)
 
     def _prepared(self, snapshot: Snapshot, question: Question) -> tuple[Center | None, QueryVectors, Plan]:
         center = self._center(snapshot, question.score) if question.center else None

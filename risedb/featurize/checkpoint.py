@@ -44,7 +44,7 @@ def load_model(name: str, config: LoadConfig | None = None) -> LanguageModel:
     Parameters
     ----------
     name
-        ``demo``, a folder with a model, a folder with a PEFT adapter, or a hub id.
+        ``demo``, a folder with a model, a folder with a PEFT adapter, or a hub id, also as ``id@revision``.
     config
         Precision, device and the like.
 
@@ -144,10 +144,11 @@ def _hub_folder(name: str, config: LoadConfig) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     code = ["*.py"] if config.trust_remote_code else []
+    repository, _, revision = name.partition("@")
     try:
         folder = snapshot_download(
-            name,
-            revision=config.revision,
+            repository,
+            revision=revision or config.revision,
             allow_patterns=_HUB_FILES + code,
             ignore_patterns=["*/*", "consolidated*"],
         )

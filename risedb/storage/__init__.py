@@ -1,6 +1,7 @@
 """The store: immutable zarr segments and an LMDB catalog in one folder. FORMAT.md beside this file is its contract."""
 
 from risedb.storage.backup import backup
+from risedb.storage.checkpoints import checkpoint_folders, checkpoint_weights, new_checkpoints
 from risedb.storage.columns import Condition, text_form
 from risedb.storage.compaction import CompactReport
 from risedb.storage.repair import RepairReport, repair
@@ -19,6 +20,9 @@ __all__ = [
     "Snapshot",
     "Store",
     "backup",
+    "checkpoint_folders",
+    "checkpoint_weights",
+    "new_checkpoints",
     "repair",
     "text_form",
     "verify",

@@ -77,6 +77,15 @@ class CompiledKernel:
         count = loops.survivors(self._products, rows, queries, start, stop, pairs)
         return (pairs[0, :count], pairs[1, :count]) if count <= most else None
 
+    def upper(self) -> NDArray[np.float64]:
+        """Return the bounds, (m, n) float64."""
+        if self._products is None:
+            return self._uncoded.upper()
+        gain, slack = (array[: len(self._shift)] for array in (self._gain, self._slack))
+        step, unit, offset = (one[:, None] for one in (self._queries.step, self._queries.unit, self._queries.offset))
+        upper: NDArray[np.float64] = (self._products * (gain * step) + slack) * unit + offset * self._shift
+        return upper
+
     @staticmethod
     def pair_dots(
         rows: NDArray[np.generic], at: NDArray[np.intp], queries: NDArray[np.float64], of: NDArray[np.intp]

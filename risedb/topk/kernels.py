@@ -35,6 +35,9 @@ class Kernel(Protocol):
         None if they are more than `most`.
         """
 
+    def upper(self) -> NDArray[np.float64]:
+        """Return the (m, n) upper bounds of the loaded rows' scores; NaN for rows that are not live."""
+
     def pair_dots(
         self, rows: NDArray[np.generic], at: NDArray[np.intp], queries: NDArray[np.float64], of: NDArray[np.intp]
     ) -> NDArray[np.float64]:
@@ -77,6 +80,10 @@ class NumpyKernel:
             return None
         of, at = self._nonzero(hits)
         return at + start, of
+
+    def upper(self) -> NDArray[np.float64]:
+        """Return the bounds."""
+        return np.asarray(self._upper.cpu() if hasattr(self._upper, "cpu") else self._upper)
 
     pair_dots = staticmethod(fixed_order_dots)
 
