@@ -32,7 +32,8 @@ def add(
             show_default=False,
         ),
     ],
-    model: options.Model = None,
+    model: options.Models = None,
+    checkpoint_weights: options.CheckpointWeights = None,
     preset: Annotated[
         Literal["compact", "small", "base", "large"] | None,
         _number("Sketch widths by name: 16/8/28, 64/12/64, 128/24/128, 256/192/128 (default: base)."),
@@ -109,8 +110,9 @@ def add(
     fields = options.fields_of(fields, *given)
     db = risedb.open(
         index,
-        model,
+        options.one_or_several(model),
         create=True,
+        weights=options.weights_of(checkpoint_weights),
         readout=replace(readout, **changes),  # type: ignore[arg-type]
         sketch=_sketch(preset, dims, seed, sketch),
         fields=fields,
@@ -120,7 +122,7 @@ def add(
     with db:
         before = len(db)
         try:
-            with add_progress(_count(sources)) as progress:
+            with add_progress(_count(sources, len(getattr(db, "children", [db])))) as progress:
                 report = db.add(
                     rows,
                     fields=fields,
@@ -141,12 +143,12 @@ def add(
         print_report(report)
 
 
-def _count(sources: list[str]) -> int | None:
-    """Count the rows for the time left, if somebody will see it."""
+def _count(sources: list[str], times: int) -> int | None:
+    """Count the rows for the time left, if somebody will see it; each counts once for every checkpoint."""
     from risedb.corpus import count_rows
 
     counts = [count_rows(source) if sys.stderr.isatty() else None for source in sources]
-    return None if None in counts else sum(count for count in counts if count is not None)
+    return None if None in counts else times * sum(count for count in counts if count is not None)
 
 
 def _sketch(preset: str | None, dims: str | None, seed: int | None, base: SketchConfig) -> SketchConfig:

@@ -1,5 +1,9 @@
 """``risedb info``: what an index is."""
 
+from typing import Any
+
+import typer
+
 from risedb.cli import options
 from risedb.cli.render import print_json
 
@@ -13,8 +17,17 @@ def info(index: options.Index, json: options.Json = False) -> None:
     if json:
         print_json(about)
         return
-    import typer
+    if "checkpoints" in about:
+        typer.echo(f"{'documents':<13}{about['rows']:,}, which all checkpoints have")
+        typer.echo(f"{'disk':<13}{about['bytes'] / 2**20:,.1f} MiB")
+        for child in about["checkpoints"]:
+            typer.echo(f"\n{child['path']}\n{'weight':<13}{child['weight']:g}")
+            _print(child)
+    else:
+        _print(about)
 
+
+def _print(about: dict[str, Any]) -> None:
     identity = about["identity"]
     lines = {
         "documents": f"{about['rows']:,}",

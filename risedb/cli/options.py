@@ -38,6 +38,25 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="'demo', a folder (also of a PEFT adapter), or a Hugging Face hub id, as id@revision for a branch, tag or "
+        "commit. Several, in their order, are checkpoints whose scores are added. An index remembers its models.",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
+CheckpointWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="W,W",
+        help="What each checkpoint's scores are multiplied by (default: 1, or what the index remembers).",
+        rich_help_panel=_MODEL,
+        show_default=False,
+    ),
+]
 Revision = Annotated[
     str | None,
     typer.Option(help="Branch, tag or commit of a hub id.", rich_help_panel=_MODEL, show_default=False),
@@ -128,6 +147,31 @@ LossOn = Annotated[
         show_default=False,
     ),
 ]
+
+
+def one_or_several(models: list[str] | None) -> str | list[str] | None:
+    """Return what :func:`risedb.open` takes as its model."""
+    return models if models is None or len(models) > 1 else models[0]
+
+
+def weights_of(text: str | None) -> list[float] | None:
+    """Read numbers between commas.
+
+    Raises
+    ------
+    InvalidInput
+        If one is none.
+
+    Examples
+    --------
+    >>> weights_of("1, 0.5")
+    [1.0, 0.5]
+    """
+    try:
+        return None if text is None else [float(weight) for weight in text.split(",")]
+    except ValueError as error:
+        msg = f"the checkpoints' weights {text!r} are not numbers between commas: 1,0.5"
+        raise InvalidInput(msg) from error
 
 
 def fields_of(

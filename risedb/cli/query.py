@@ -17,6 +17,7 @@ from risedb.errors import InvalidInput
 if TYPE_CHECKING:
     from risedb.corpus import BadRow, Row
     from risedb.database import Ranking, RiseDB
+    from risedb.signature import Signatures
 
 _CHUNK = 64  # queries that are signed and ranked together
 
@@ -91,7 +92,8 @@ def query(
         Path | None,
         typer.Option(help="Write to a file instead of stdout.", rich_help_panel=_OUTPUT, show_default=False),
     ] = None,
-    model: options.Model = None,
+    model: options.Models = None,
+    checkpoint_weights: options.CheckpointWeights = None,
     revision: options.Revision = None,
     dtype: options.DType = "auto",
     device: options.Device = "auto",
@@ -117,6 +119,7 @@ def query(
     if json and jsonl:
         msg = "--json and --jsonl are two outputs; use one of them"
         raise InvalidInput(msg)
+    models, weights = options.one_or_several(model), options.weights_of(checkpoint_weights)
     load = LoadConfig(
         revision=revision,
         dtype=dtype,
@@ -139,7 +142,7 @@ def query(
     }
     rows = _rows(sources or [])
     with (
-        risedb.open(index, model, load=load, batch_tokens=batch_tokens, at=at) as db,
+        risedb.open(index, models, weights=weights, load=load, batch_tokens=batch_tokens, at=at) as db,
         _output(out) as file,
     ):
         choices["fields"] = options.fields_of(
@@ -173,7 +176,6 @@ def _rankings(
 ) -> "Iterator[tuple[str, Ranking]]":
     """Yield a title for people and the ranking, query by query, signing and scanning a chunk at a time."""
     from risedb.corpus import Row
-    from risedb.signature import Signatures
 
     fields = choices["fields"]
 
@@ -191,7 +193,7 @@ def _rankings(
         parts = [signatures for signatures, _ in signed()]
         if parts:
             nothing = False
-            (ranking,) = db.query(Signatures.concatenate(parts), **choices)
+            (ranking,) = db.query(type(parts[0]).concatenate(parts), **choices)
             yield ranking.query, ranking
     else:
         for signatures, shown in signed():

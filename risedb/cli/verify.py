@@ -18,7 +18,7 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Check an index. Exits 1 if something is wrong, and names it."""
-    from risedb.storage import verify as verify_index
+    from risedb.database import verify as verify_index
 
     findings = verify_index(index, full=full)
     if json:

@@ -116,10 +116,20 @@ class Checkpoints(RiseDB):
         for child in self.children:
             child._store.lock()
         reports: list[AddReport] = []
+        sofar = newest = AddProgress(0, 0, 0)
+
+        def shown(one: AddProgress) -> None:
+            nonlocal newest
+            counts = {name: getattr(sofar, name) + getattr(one, name) for name in ("documents", "tokens", "committed")}
+            newest = replace(one, **counts)
+            if progress is not None:
+                progress(newest)
+
         with _Repeated(rows, self._folder) as repeated:
             for child in self.children:
-                reports.append(child.add(repeated, progress=progress, **choices))
+                reports.append(child.add(repeated, progress=shown, **choices))
                 child._loaded = None  # the next model takes its place
+                sofar = newest
         return AddReport(
             added=max(report.added for report in reports),
             unchanged=min(report.unchanged for report in reports),

@@ -1,9 +1,11 @@
 """Every verb as a person runs it: real model, real files; what it prints, and how it exits."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -324,3 +326,31 @@ def test_centre_and_memory_are_choices_of_a_query(risedb_cli, index):
     assert centred[0]["hits"][1]["score"] < plain[0]["hits"][1]["score"]
     for size in ("much", "1KiB"):
         assert risedb_cli("query", index, "--id", "cat", "--memory", size).code == 2
+
+
+def test_checkpoints_are_added_queried_and_checked_as_one_index(risedb_cli, pool, tmp_path):
+    later = shutil.copytree(Path(risedb.__file__).parent / "featurize" / "demo_model", tmp_path / "later")
+    config = json.loads((later / "config.json").read_text())
+    (later / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 0.1}))
+    models = ("--model", "demo", "--model", later)
+    wrong = risedb_cli("add", "run.rise", pool, *models, "--checkpoint-weights", "1,x")
+    assert (wrong.code, "'1,x' are not numbers between commas" in wrong.err) == (2, True)
+    added = risedb_cli("add", "run.rise", pool, *models, "--preset", "compact", "--checkpoint-weights", "1,0.5")
+    assert (added.code, "3 added; 3 documents in the index" in added.err) == (0, True)
+    assert "3 unchanged" in risedb_cli("add", "run.rise", pool).err
+    scores = [
+        {hit["id"]: hit["score"] for hit in json.loads(run.out)[0]["hits"]}
+        for weights in ("1,0", "0,1", "1,0.5")
+        for run in [risedb_cli("query", "run.rise", "--id", "cat", "--json", "--checkpoint-weights", weights)]
+    ]
+    assert scores[0] != scores[1]
+    assert scores[2] == {name: scores[0][name] + 0.5 * scores[1][name] for name in scores[0]}
+    assert len(risedb_cli("query", "run.rise", pool, "--mean").out.splitlines()) == 5
+    about = risedb_cli("info", "run.rise").out
+    assert "3, which all checkpoints have" in about
+    assert about.count("\nweight ") == 2
+    assert risedb_cli("verify", "run.rise", "--full").code == 0
+    assert "1 deleted; 2 documents" in risedb_cli("delete", "run.rise", "--id", "cat").err
+    for verb in ("log", "repair", "backup", "export"):
+        refused = risedb_cli(verb, "run.rise", *(["x.parquet"] if verb in {"backup", "export"} else []))
+        assert (refused.code, "run.rise/1" in refused.err) == (2, True)
