@@ -32,27 +32,41 @@ def relative(errors, features):
     return np.sqrt(np.mean([np.square(errors[..., i, j] / (lengths[i] * lengths[j])) for i, j in pairs]))
 
 
+SHAPES = {"rh": (300, 32), "gh": (32, 32)}
+ROWS = {"rh": ("r", SKETCH.kr), "gh": ("g", SKETCH.kg)}
+
+
+def estimates(features, channel):
+    """Return the inner products of dense features, sketched from both sides: (seeds, n, n)."""
+    grams = []
+    for seed in range(SKETCH.seed, SKETCH.seed + sketching.SEEDS):
+        rows, columns = (
+            np.array([oracle.count_sketch({i: 1.0}, seed, role, width) for i in range(size)])
+            for size, (role, width) in zip(SHAPES[channel], (ROWS[channel], ("h", SKETCH.kh)), strict=True)
+        )
+        phi = np.array([(rows.T @ one.reshape(SHAPES[channel]) @ columns).reshape(-1) for one in features])
+        grams.append(phi @ phi.T)
+    return np.array(grams)
+
+
 def test_measured_error_is_that_of_sketched_dense_features(tiny):
     model, tokens, ours = tiny
-    shapes = {"rh": (300, 32), "gh": (32, 32)}
-    widths = {"rh": ("r", SKETCH.kr), "gh": ("g", SKETCH.kg)}
     for name, features in zip(("rh", "gh"), dense_features(model, tokens, unit=False), strict=True):
-        errors = []
-        for seed in range(SKETCH.seed, SKETCH.seed + sketching.SEEDS):
-            rows, columns = (
-                np.array([oracle.count_sketch({i: 1.0}, seed, role, width) for i in range(size)])
-                for size, (role, width) in zip(shapes[name], (widths[name], ("h", SKETCH.kh)), strict=True)
-            )
-            phi = np.array([(rows.T @ one.reshape(shapes[name]) @ columns).reshape(-1) for one in features])
-            errors.append(phi @ phi.T - features @ features.T)
         measured = getattr(ours, name)["8/4/6"]
-        assert measured.error == pytest.approx(relative(np.array(errors), features), rel=1e-4)
-        moments = np.zeros((len(tokens), len(tokens)))
+        errors = estimates(features, name) - features @ features.T
+        assert measured.error == pytest.approx(relative(errors, features), rel=1e-4)
+        deviations = np.zeros((len(tokens), len(tokens)))
         for i, j in itertools.combinations(range(len(tokens)), 2):
-            pair = (torch.tensor(features[k].reshape(shapes[name])) for k in (i, j))
-            moments[i, j] = np.sqrt(ChannelMoments.of(*pair).variance(widths[name][1], SKETCH.kh))
-        assert measured.predicted == pytest.approx(relative(moments, features), rel=1e-4)
-        assert measured.numbers == widths[name][1] * SKETCH.kh
+            pair = (torch.tensor(features[k].reshape(SHAPES[name])) for k in (i, j))
+            deviations[i, j] = np.sqrt(ChannelMoments.of(*pair).variance(ROWS[name][1], SKETCH.kh))
+        assert measured.predicted == pytest.approx(relative(deviations, features), rel=1e-4)
+        assert measured.numbers == ROWS[name][1] * SKETCH.kh
+
+
+def test_two_documents_of_one_position_are_the_theorems_case():
+    ours = measure_sketching(language_model(), documents((2, 2)), READOUT, [SKETCH])
+    for channels in (ours.rh, ours.gh):
+        assert channels["8/4/6"].token_exact == pytest.approx(channels["8/4/6"].predicted, rel=1e-5)
 
 
 def test_bounds_stand_in_their_order(tiny):
@@ -73,8 +87,9 @@ def test_split_is_d4s_of_whole_gradients(tiny):
     assert split.signal == pytest.approx(relative(grams[0], whole), rel=1e-4)
     assert split.structural == pytest.approx(relative(grams[1] - grams[0], whole), rel=1e-4)
     assert split.truncation == pytest.approx(relative(grams[2] - grams[1], whole), rel=1e-3)
-    assert split.total <= split.sketching + split.truncation + split.structural
-    assert split.total >= abs(split.sketching - split.structural) - split.truncation
+    sketched = estimates(truncated, "rh")
+    assert split.sketching == pytest.approx(relative(sketched - grams[2], whole), rel=1e-4)
+    assert split.total == pytest.approx(relative(sketched - grams[0], whole), rel=1e-4)
 
 
 def test_nothing_is_truncated_by_a_support_of_the_whole_vocabulary():

@@ -1,0 +1,89 @@
+"""The diagnostics' bars on tiny-neox and howdy: supports, sketches and the controlled experiment.
+
+    python -m benchmarks.diagnostics ../shared
+
+A sample of 64 documents for `risedb diagnose`, and 40 queries against 200 documents for the ranking: sketched (seed 42)
+against unsketched scores, Spearman per query. Two minutes on two cores; keeps benchmarks/results/diagnostics.json.
+"""
+
+import argparse
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import describe
+from risedb.config import ReadoutConfig, ScoreConfig, SketchConfig
+from risedb.corpus import Fields, Row, read
+from risedb.database.signing import encode_rows
+from risedb.diagnostics import diagnose
+from risedb.diagnostics.factors import Factors
+from risedb.diagnostics.positions import Positions
+from risedb.diagnostics.ranking import rank_correlations
+from risedb.diagnostics.report import PRESETS
+from risedb.featurize import LanguageModel, Tokens, load_model
+
+FIELDS = Fields(template="### Instruction:\n{prompt}\n### Response:\n{completion}")
+READOUT = ReadoutConfig(seq_len=256)
+RESULT = Path(__file__).parent / "results" / "diagnostics.json"
+
+
+def drawn(path: Path, count: int, seed: int) -> list[Row]:
+    rows = [row for row in read(path) if isinstance(row, Row)]
+    return random.Random(seed).sample(rows, count)
+
+
+def pool_rankings(model: LanguageModel, queries: list[Tokens], pool: list[Tokens]) -> dict[str, Any]:
+    """Median Spearman over queries of each preset's scores of the pool with the unsketched ones, by channel."""
+    factors = Factors.of(model, Positions.read(model, [*queries, *pool], READOUT), READOUT)
+    exact = factors.unit().grams()
+    channels = {
+        "rh+gh": ScoreConfig(),
+        "rh": ScoreConfig(lambda_rh=1.0, lambda_gh=0.0),
+        "gh": ScoreConfig(lambda_rh=0.0, lambda_gh=1.0),
+    }
+    result: dict[str, Any] = {"queries": len(queries), "documents": len(pool)}
+    for preset in PRESETS:
+        sketched = factors.sketched_grams(SketchConfig.parse(preset), unit=True)
+        result[preset] = {}
+        for name, score in channels.items():
+            rows = [grams.fused(score)[: len(queries), len(queries) :].numpy() for grams in (exact, sketched)]
+            rho = rank_correlations(*rows)
+            result[preset][name] = {"median": float(np.median(rho)), "lowest": float(rho.min())}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("shared", type=Path, help="folder with data/howdy and models/tiny-neox")
+    shared = parser.parse_args().shared
+    howdy = shared / "data" / "howdy"
+    model = load_model(str(shared / "models" / "tiny-neox"))
+
+    def encoded(name: str, count: int, seed: int) -> list[Tokens]:
+        return encode_rows(drawn(howdy / f"{name}.jsonl.zst", count, seed), model.tokenizer, READOUT, FIELDS)[1]
+
+    diagnosis = diagnose(
+        "tiny-neox", model, encoded("pool", 64, 0), readout=READOUT, progress=lambda what: print(what, file=sys.stderr)
+    )
+    result = {
+        "machine": describe(),
+        "pool_ranking": pool_rankings(model, encoded("queries", 40, 1), encoded("pool", 200, 1)),
+        "diagnosis": json.loads(diagnosis.as_json()),
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    for candidate in diagnosis.controlled:
+        print(
+            f"{candidate.text:<28} RH {candidate.rh} (paper {candidate.paper_rh})  GH {candidate.gh} "
+            f"(paper {candidate.paper_gh})"
+        )
+    print(json.dumps(result["pool_ranking"], indent=1))
+    at = diagnosis.sparsity.by_size[128]
+    print(f"K = 128: GH cosine {at.cosine:.4f}, residual energy {at.full_energy:.5f}; {diagnosis.advice.sentence}")
+
+
+if __name__ == "__main__":
+    main()
