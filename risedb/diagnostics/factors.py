@@ -1,7 +1,6 @@
 """The sample's factors before any sketch, and the scores that follow from them, sketched and not.
 
-A Gram matrix holds one channel's inner products of all pairs of documents. Unsketched, <phi_RH(i), phi_RH(q)> is
-sum_{t, s} <r_t, r_s> <h_t, h_s>, computed from sparse residuals without a (V x d) matrix.
+A Gram matrix holds one channel's inner products of all pairs of documents.
 """
 
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from torch import Tensor
 from risedb.config import ReadoutConfig, ScoreConfig, SketchConfig
 from risedb.diagnostics.positions import Positions
 from risedb.featurize import CountSketch, LanguageModel, Support
+
+_BLOCK_BYTES = 2**27
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,22 +86,29 @@ class Factors:
         squares = torch.zeros(len(self.support), device=self.hidden.device)
         return squares.index_add(0, self.support.positions, self.support.residuals.square())
 
-    def residuals(self) -> Tensor:
-        """Return all residuals as one sparse (N, V) float32 matrix."""
-        entries = torch.stack([self.support.positions, self.support.token_ids])
-        shape = (len(self.support), self.vocabulary)
-        return torch.sparse_coo_tensor(entries, self.support.residuals, shape, check_invariants=False).coalesce()
+    def numbered_tokens(self) -> tuple[Tensor, int]:
+        """Return which of the U tokens that occur in any support each entry has, (M,) int64, and U."""
+        tokens, numbers = self.support.token_ids.unique(return_inverse=True)
+        return numbers, len(tokens)
 
     def grams(self) -> Grams:
-        """Return the unsketched inner products of all pairs of documents."""
-        residuals = self.residuals()
-        rows_rh, rows_gh = [], []
-        for start, end in self._spans():
-            hidden = self.hidden @ self.hidden[start:end].T  # (N, T_i)
-            own = residuals.index_select(0, torch.arange(start, end, device=hidden.device)).to_dense()  # (T_i, V)
-            rows_rh.append(self._by_document((torch.sparse.mm(residuals, own.T) * hidden).double().sum(dim=1)))
-            rows_gh.append(self._by_document((self.error @ self.error[start:end].T * hidden).double().sum(dim=1)))
-        return Grams(torch.stack(rows_rh), torch.stack(rows_gh))
+        """Return the unsketched inner products of all pairs of documents.
+
+        Of Phi = sum_t factor_t h_t^T (U x d for RH, d x d for GH), some columns of all documents exist at a time.
+        """
+        n, support, device = len(self), self.support, self.hidden.device
+        numbers, tokens = self.numbered_tokens()
+        ends = torch.tensor(self.bounds[1:], device=device)
+        rows = torch.bucketize(support.positions, ends, right=True) * tokens + numbers  # of n * U
+        step = max(_BLOCK_BYTES // (4 * max(n * tokens, len(rows))), 1)
+        rh, gh = torch.zeros(2, n, n, dtype=torch.float64, device=device)
+        for hidden in self.hidden.split(step, dim=1):
+            entries = support.residuals[:, None] * hidden[support.positions]  # (M, step)
+            phi = torch.zeros(n * tokens, hidden.shape[1], device=device).index_add_(0, rows, entries).view(n, -1)
+            rh += (phi @ phi.T).double()
+            phi = torch.stack([(self.error[a:b].T @ hidden[a:b]).flatten() for a, b in self._spans()])
+            gh += (phi @ phi.T).double()
+        return Grams(rh, gh)
 
     def sketched_grams(self, sketch: SketchConfig, *, unit: bool) -> Grams:
         """Return the inner products of all pairs of sketched documents.
@@ -130,10 +138,3 @@ class Factors:
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         return zip(self.bounds[:-1], self.bounds[1:], strict=True)
-
-    def _by_document(self, values: Tensor) -> Tensor:
-        """Add up a value of each position within each document: (N,) to (n,)."""
-        sums = torch.zeros(len(values) + 1, dtype=values.dtype, device=values.device)
-        sums[1:] = values.cumsum(0)
-        ends = sums[torch.tensor(self.bounds, device=values.device)]
-        return ends[1:] - ends[:-1]

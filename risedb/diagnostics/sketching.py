@@ -188,8 +188,8 @@ class _ExactChannel:
 
 def _residuals(factors: Factors) -> Tensor:
     """Return the residuals densely, (N, U) float32, on the U tokens that occur in any support."""
-    tokens, columns = factors.support.token_ids.unique(return_inverse=True)
-    dense = torch.zeros(len(factors.support), len(tokens), device=columns.device)
+    columns, tokens = factors.numbered_tokens()
+    dense = torch.zeros(len(factors.support), tokens, device=columns.device)
     dense[factors.support.positions, columns] = factors.support.residuals
     return dense
 

@@ -33,7 +33,7 @@ SIZES = (8, 16, 32, 64, 128, 256)
 TEMPERATURES = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
 """tau of Table 12, at K = 128."""
 FIXED_SIZE = 128
-MOST_POSITIONS = 2000
+MOST_POSITIONS = 1000
 
 Rule = Callable[[Tensor, Tensor], Support]
 
@@ -81,7 +81,7 @@ class Sparsity:
 
 
 def measure_sparsity(model: LanguageModel, positions: Positions, readout: ReadoutConfig) -> Sparsity:
-    """Measure at most 2,000 positions, drawn with a fixed seed.
+    """Measure at most 1,000 positions, drawn with a fixed seed.
 
     Parameters
     ----------
