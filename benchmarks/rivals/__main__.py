@@ -63,6 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", help="target model; by default models/tiny-neox of the shared folder")
     parser.add_argument("--encoder", help="sentence encoder, a folder or hub id; by default all-MiniLM-L6-v2")
     parser.add_argument("--seq-len", type=int, default=256)
+    parser.add_argument("--permutations", type=int, default=32, help="of the Shapley methods")
     parser.add_argument("--out", type=Path, help="file for the results")
     given = parser.parse_args()
     if unknown := set(given.methods.split(",")) - set(METHODS):
@@ -80,7 +81,7 @@ def main() -> None:
     print(f"{given.pool}, {len(task.pool)} of {task.full_rows} documents, {len(task.queries)} queries, {model}")
     print(f"{'':<22}" + "".join(f"{f'AP@{k}':>8}" for k in cuts) + f"{'build s':>10}{'query ms':>10}{'MiB':>9}")
     with tempfile.TemporaryDirectory() as scratch:
-        setting = Setting(model, Path(scratch), given.encoder, given.seq_len)
+        setting = Setting(model, Path(scratch), given.encoder, given.seq_len, given.permutations)
         for name in given.methods.split(","):
             result = measure(METHODS[name](setting), task, cuts)
             print(line(name, result), flush=True)

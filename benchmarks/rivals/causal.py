@@ -61,13 +61,16 @@ class Causal:
         """Return the model's logits of some positions, (N, d) to (N, V)."""
         return self.language.logits(hidden)
 
+    @torch.no_grad()
     def losses(self, texts: Sequence[str]) -> Tensor:
-        """Return the mean negative log-likelihood of each text's tokens, (n,) float64, without gradients."""
-        losses = torch.zeros(len(texts), dtype=torch.float64)
-        for i, hidden, ids in self.hidden(texts):
-            if len(ids) > 1:
-                logits = self.logits(hidden[:-1]).double()
-                losses[i] = nn.functional.cross_entropy(logits, ids[1:])
+        """Return the mean negative log-likelihood of each text's tokens, (n,) float64; 0 where none is predicted."""
+        rows, losses = self.ids(texts), torch.zeros(len(texts), dtype=torch.float64)
+        for batch in plan_batches([len(row) for row in rows], BATCH_TOKENS):
+            ids, mask = padded([rows[i] for i in batch])
+            targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
+            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+            each = nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=-100)
+            losses[batch] = each.double().sum(dim=1) / mask[:, 1:].sum(dim=1).clamp_min(1)
         return losses
 
     def loss(self, ids: Tensor) -> Tensor:

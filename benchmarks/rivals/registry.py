@@ -24,12 +24,15 @@ class Setting:
         Folder or hub id of the sentence encoder; without one, the packaged all-MiniLM-L6-v2.
     seq_len
         Most tokens of a text that are read.
+    permutations
+        Of the Shapley methods.
     """
 
     model: str
     scratch: Path
     encoder: str | None = None
     seq_len: int = 256
+    permutations: int = 32
 
     @cached_property
     def causal(self) -> Causal:
@@ -73,6 +76,63 @@ def _input_embedding(setting: Setting) -> Rival:
     return InputEmbedding(setting.causal)
 
 
+def _rapidin(setting: Setting) -> Rival:
+    from benchmarks.rivals.rapidin import RapidIn
+
+    return RapidIn(setting.causal)
+
+
+def _exact_head(setting: Setting) -> Rival:
+    from benchmarks.rivals.head_gradient import ExactHead
+
+    return ExactHead(setting.causal)
+
+
+def _exact_sparse_rh(setting: Setting) -> Rival:
+    from benchmarks.rivals.head_gradient import ExactSparseRH
+
+    return ExactSparseRH(setting.causal)
+
+
+def _grad_sketch(setting: Setting) -> Rival:
+    from benchmarks.rivals.head_gradient import GradSketch
+
+    return GradSketch(setting.causal)
+
+
+def _pca(setting: Setting) -> Rival:
+    from benchmarks.rivals.pca import Pca
+
+    return Pca(setting.causal)
+
+
+def _tracin(*, cosine: bool) -> Callable[[Setting], Rival]:
+    def make(setting: Setting) -> Rival:
+        from benchmarks.rivals.tracin import TracIn
+
+        return TracIn(setting.causal, cosine=cosine)
+
+    return make
+
+
+def _zo_inf(*, own: bool) -> Callable[[Setting], Rival]:
+    def make(setting: Setting) -> Rival:
+        from benchmarks.rivals.zo_inf import ZoInf
+
+        return ZoInf(setting.causal, own=own)
+
+    return make
+
+
+def _shapley(*, sequential: bool) -> Callable[[Setting], Rival]:
+    def make(setting: Setting) -> Rival:
+        from benchmarks.rivals.shapley import Shapley
+
+        return Shapley(setting.causal, sequential=sequential, permutations=setting.permutations)
+
+    return make
+
+
 def _rise(**choices: float) -> Callable[[Setting], Rival]:
     def make(setting: Setting) -> Rival:
         from benchmarks.rivals.rise import Rise
@@ -90,6 +150,17 @@ METHODS: dict[str, Callable[[Setting], Rival]] = {
     "embedding": _embedding,
     "hidden": _hidden,
     "input-embedding": _input_embedding,
+    "head-exact": _exact_head,
+    "sparse-rh-exact": _exact_sparse_rh,
+    "grad-sketch": _grad_sketch,
+    "pca": _pca,
+    "tracin": _tracin(cosine=False),
+    "tracin-cosine": _tracin(cosine=True),
+    "rapidin": _rapidin,
+    "zo-inf": _zo_inf(own=False),
+    "zo-inf-own": _zo_inf(own=True),
+    "tmc-shapley": _shapley(sequential=False),
+    "g-shapley": _shapley(sequential=True),
     "rise": _rise(),
     "rise-rh": _rise(lambda_gh=0.0),
     "rise-gh": _rise(lambda_rh=0.0),
