@@ -14,7 +14,7 @@ from risedb.errors import InvalidInput
 from risedb.featurize.batches import plan_batches
 from risedb.featurize.model import LanguageModel
 from risedb.featurize.sketch import FactorSketches
-from risedb.featurize.support import Support, active_support
+from risedb.featurize.support import Support, active_support, checked_support
 from risedb.featurize.tokens import Tokens
 
 _LOGITS_BYTES = 64 * 2**20
@@ -88,7 +88,8 @@ class Featurizer:
         self.readout = readout
         self.sketches = FactorSketches(model.head, sketch)
         self._batch_tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 8192)
-        self._chunk = max(_LOGITS_BYTES // (4 * len(model.head)), 1)  # positions whose logits exist at once
+        position_bytes = model.head.itemsize * len(model.head)
+        self._chunk = max(_LOGITS_BYTES // position_bytes, 1)  # positions whose logits exist at once
         self._sketch = sketch
         self.timer: Timer = untimed
 
@@ -144,14 +145,13 @@ class Featurizer:
             hidden, targets, counted = self._counted(windows)
         with self.timer("sketch"):
             hhat = self.sketches.hhat(hidden)  # (N, Kh)
+        buffer = self.model.head.new_empty(min(self._chunk, len(hidden)), len(self.model.head))
         rhat, ghat, finite = [], [], []
         for some_hidden, some_targets in zip(hidden.split(self._chunk), targets.split(self._chunk), strict=True):
             with self.timer("head"):
-                logits = self.model.logits(some_hidden)  # (n, V), the only one of its kind at any time
-                sound = torch.isfinite(logits.sum(dim=1))
+                logits = self.model.raw_logits(some_hidden, out=buffer[: len(some_hidden)])  # (n, V)
+                support, sound = checked_support(logits, some_targets, self.readout)
                 finite.append(sound)
-                logits = logits.masked_fill(~sound[:, None], 0.0)
-                support = active_support(logits, some_targets, self.readout)
             with self.timer("sketch"):
                 rhat.append(self.sketches.rhat(support))  # (n, Kr)
                 ghat.append(self.sketches.ghat(support))  # (n, Kg)

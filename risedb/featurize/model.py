@@ -5,8 +5,9 @@ enters the head is caught there, whatever the architecture calls it; a probe at 
 the model's own logits. Loading from disk and the hub is in :mod:`risedb.featurize.checkpoint`.
 """
 
+import threading
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import xxhash
@@ -35,8 +36,12 @@ class _HeadReached(Exception):  # noqa: N818  a signal, not an error
         self.hidden = hidden
 
 
-def _stop_at_head(_head: nn.Module, arguments: tuple[Any, ...]) -> NoReturn:
-    raise _HeadReached(arguments[0])
+_thread = threading.local()  # several may run the model at once, and each stops for itself
+
+
+def _stop_at_head(_head: nn.Module, arguments: tuple[Any, ...]) -> None:
+    if getattr(_thread, "stops_at_head", False):
+        raise _HeadReached(arguments[0])
 
 
 class LanguageModel:
@@ -80,7 +85,7 @@ class LanguageModel:
         if not isinstance(getattr(head, "weight", None), Tensor) or head.weight.dim() != 2:
             msg = f"{self._name} has no linear LM head to read ({type(head).__name__})"
             raise UnsupportedModel(msg)
-        self._head_module = head
+        head.register_forward_pre_hook(_stop_at_head)
         self.head, self._bias = _resident(head)
         if self.head.dtype not in _READABLE:
             msg = (
@@ -127,7 +132,7 @@ class LanguageModel:
         UnsupportedModel
             If the forward pass never reaches the head.
         """
-        hook = self._head_module.register_forward_pre_hook(_stop_at_head)
+        _thread.stops_at_head = True
         try:
             self._model(
                 input_ids=input_ids.to(self._entrance),
@@ -137,16 +142,34 @@ class LanguageModel:
         except _HeadReached as reached:
             return reached.hidden.to(self.device)
         finally:
-            hook.remove()
+            _thread.stops_at_head = False
         msg = f"{self._name} computes its logits without calling its LM head"
         raise UnsupportedModel(msg)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the model's own final logits of some positions: (N, d) to (N, V) float32."""
-        z = nn.functional.linear(hidden, self.head, self._bias).float()
+        return self.raw_logits(hidden).float()
+
+    @torch.inference_mode()
+    def raw_logits(self, hidden: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the same numbers in the head's own dtype, unless something after the head makes them float32.
+
+        Parameters
+        ----------
+        hidden
+            (N, d).
+        out
+            (N, V) memory in the head's dtype for what the head gives; new memory costs as much as a small head.
+        """
+        weight = self.head.T
+        z = (
+            torch.mm(hidden, weight, out=out)
+            if self._bias is None
+            else torch.addmm(self._bias, hidden, weight, out=out)
+        )
         for transform, value in self._transforms:
-            z = transform(z, value)
+            z = transform(z.float(), value)
         return z
 
     @torch.inference_mode()

@@ -1,11 +1,20 @@
 """The active tokens of each position and the residual on them: Algorithm 2, lines 4 to 10."""
 
+import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from risedb.config import ReadoutConfig
+
+_BITS = {  # integers of the same size, and infinity as one
+    torch.float32: (torch.int32, 0x7F800000),
+    torch.bfloat16: (torch.int16, 0x7F80),
+    torch.float16: (torch.int16, 0x7C00),
+}
+_LANES = 32  # logits a candidate: in fewer, a sort finds them as fast
+_LOOP_LOGITS = 2**23  # of so many at once, the numba loop pays for its import
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +54,7 @@ def active_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> Su
     Parameters
     ----------
     logits
-        (N, V) float32: the model's own final logits.
+        (N, V) float32, bfloat16 or float16: the model's own final logits.
     targets
         (N,) int64: the token y_t that came next.
     config
@@ -58,7 +67,12 @@ def active_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> Su
     >>> one.token_ids.tolist(), [round(r, 4) for r in one.residuals.tolist()]
     ([3, 2], [0.9526, -0.9526])
     """
-    values, token_ids = _candidates(logits, targets, config.k_max)
+    return checked_support(logits, targets, config)[0]
+
+
+def checked_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> tuple[Support, Tensor]:
+    """Do the same, and tell which positions' logits are all finite, (N,) bool; a support of others means nothing."""
+    values, token_ids, finite = _candidates(logits, targets, config.k_max)
     p = torch.softmax(values / config.tau, dim=1)  # pbar_t, (N, K)
     is_target = token_ids == targets[:, None]
     if config.rho_cum < 1:
@@ -75,11 +89,41 @@ def active_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> Su
     residuals = torch.where(is_target, -others.sum(dim=1, keepdim=True), others)
     positions = kept.nonzero()[:, 0]
     sizes = kept.sum(dim=1)
-    return Support(token_ids[kept], p[kept], residuals[kept], positions, sizes.cumsum(0) - sizes)
+    return Support(token_ids[kept], p[kept], residuals[kept], positions, sizes.cumsum(0) - sizes), finite
 
 
-def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Tensor]:
-    """Return values and ids of C_t, (N, K) each: falling logits, equal ones by token id, y_t always among them."""
+def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Find C_t, y_t always in it: falling logits (N, K) float32, ids (N, K), which of the N are finite.
+
+    Equal logits stand by token id.
+    """
+    if _loop_pays(logits, k_max):
+        from risedb.featurize.largest import largest
+
+        integer, infinity = _BITS[logits.dtype]
+        token_ids, finite = map(torch.from_numpy, largest(logits.view(integer).numpy(), k_max, infinity))
+        values = logits.gather(1, token_ids)
+    else:
+        finite = torch.isfinite(logits.sum(dim=1, dtype=torch.float32))
+        if not finite.all():
+            logits = logits.masked_fill(~finite[:, None], 0.0)
+        values, token_ids = _sorted_top(logits, k_max)
+    if k_max < logits.shape[1]:
+        absent = (token_ids != targets[:, None]).all(dim=1).nonzero()[:, 0]
+        token_ids[absent, -1] = targets[absent]
+        values[absent, -1] = logits[absent, targets[absent]]
+    return values.float().masked_fill_(~finite[:, None], 0.0), token_ids, finite
+
+
+def _loop_pays(logits: Tensor, k_max: int) -> bool:
+    """Tell whether numba's loop is faster than torch's top-K, its import included; both give the same."""
+    fits = logits.device.type == "cpu" and logits.dtype in _BITS and logits.is_contiguous()
+    large = logits.shape[1] >= _LANES * k_max
+    return fits and large and (logits.numel() >= _LOOP_LOGITS or "numba" in sys.modules)
+
+
+def _sorted_top(logits: Tensor, k_max: int) -> tuple[Tensor, Tensor]:
+    """Return the k_max largest and their ids, (N, K) each: falling, equal ones by token id."""
     if k_max >= logits.shape[1]:
         return torch.sort(logits, dim=1, descending=True, stable=True)
     values, token_ids = logits.topk(k_max + 1, dim=1)
@@ -93,9 +137,6 @@ def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Te
         by_id = token_ids[ties].sort(dim=1).values
         values[ties], order = logits[ties].gather(1, by_id).sort(dim=1, descending=True, stable=True)
         token_ids[ties] = by_id.gather(1, order)
-    absent = (token_ids != targets[:, None]).all(dim=1).nonzero()[:, 0]
-    token_ids[absent, -1] = targets[absent]
-    values[absent, -1] = logits[absent, targets[absent]]
     return values, token_ids
 
 
