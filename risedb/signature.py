@@ -128,6 +128,9 @@ class Block:
         (n,) float32: a row is code_scale * codes, to within code_error in Euclidean length.
     check
         Called before rh and gh are read, with the indices of the rows or None for all: verifies their checksums, once.
+    key
+        Names rows that never change, in this process: what was kept of them elsewhere can be used again. `live` may
+        differ. None for rows that have no such name.
 
     Raises
     ------
@@ -144,6 +147,7 @@ class Block:
     code_scale: NDArray[np.float32] | None = None
     code_error: NDArray[np.float32] | None = None
     check: RowCheck = _already_checked
+    key: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Count the rows, live or not."""
@@ -161,7 +165,7 @@ class Block:
         def check(some: NDArray[np.intp] | None) -> None:
             self.check(np.arange(start, stop) if some is None else some + start)
 
-        return replace(self, **arrays, check=check)
+        return replace(self, **arrays, check=check, key=self.key and (*self.key, start, stop))
 
 
 def widened(rows: NDArray[np.generic]) -> NDArray[np.float32]:

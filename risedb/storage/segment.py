@@ -49,6 +49,8 @@ class Segment:
         Pieces that the row arrays are cut into, and rows in all but the last.
     summary
         segment.json.
+    number
+        The segment's own in this process, never given again.
 
     Raises
     ------
@@ -62,7 +64,7 @@ class Segment:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._number = next(self._numbers)  # not the path, at which another index may come to lie
+        self.number = next(self._numbers)  # not the path, at which another index may come to lie
         self.summary = self.read_summary(folder)
         if self.summary.get("name") != folder.name:
             msg = f"{folder} is segment {self.summary.get('name')}, which was moved or renamed. Run risedb repair"
@@ -195,12 +197,12 @@ class Segment:
         """Map a file of the segment, from a cache that bounds how many are open; check it at first touch."""
         kept = self.summary["files"].get(name)
         with self._maps_lock:
-            data = self._maps.pop((self._number, name), None)
+            data = self._maps.pop((self.number, name), None)
             if data is None:
                 data = _mapped(self.folder / name)
                 if not is_intact(name, data, kept, whole=False):
                     raise self._damaged(name)
-            self._maps[self._number, name] = data
+            self._maps[self.number, name] = data
             if len(self._maps) > _OPEN_MAPS:
                 self._maps.popitem(last=False)  # unmapped when the last array over it goes
         if check and name not in self._checked:

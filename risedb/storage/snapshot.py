@@ -175,7 +175,7 @@ class Snapshot:
                 rh, gh, check = segment.vectors(i)
                 commit = None if self._at is None else segment.chunk("commit", i)
                 live = self._live(sequence, commit) & chosen[part]
-                block = Block(sequence, rh, gh, segment.chunk("norms", i), live, check=check)
+                block = Block(sequence, rh, gh, segment.chunk("norms", i), live, check=check, key=(segment.number, i))
                 if codes := segment.codes(i):
                     block = replace(block, codes=codes.codes, code_scale=codes.scale, code_error=codes.error)
                 yield block
