@@ -199,6 +199,24 @@ class LoadConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """Where queries are scanned; changes their speed and nothing else."""
+
+    devices: tuple[str, ...] = ()
+    """cpu, cuda, cuda:1; rows are dealt to several. None: where the model is, if that is a GPU, or else the CPU."""
+    cache: int | Literal["auto"] = "auto"
+    """Bytes of rows that stay on each device from query to query: auto is half of what is free on a GPU at first."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without torch."""
+        for device in self.devices:
+            _require(device.partition(":")[0] in {"cpu", "cuda"}, "a scan's device", device, "cpu, cuda or cuda:N")
+        cache: object = self.cache
+        sound = cache == "auto" or (isinstance(cache, int) and cache >= 0)
+        _require(sound, "device_cache", self.cache, "'auto' or a number of bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreConfig:
     """How two signatures are compared: free at every query, nothing is rebuilt.
 

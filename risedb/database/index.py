@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from risedb.config import Identity, LoadConfig
+from risedb.config import DeviceConfig, Identity, LoadConfig
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
 from risedb.database.querying import Asking, Choices, Queries, Question, Scores, chosen, save_scores
@@ -38,13 +38,15 @@ class RiseDB:
         model: "str | LanguageModel | None",
         load: LoadConfig | None,
         batch_tokens: int | None,
+        devices: DeviceConfig | None = None,
     ) -> None:
         self._store = store
         self._model = model
         self._load = load
         self._batch_tokens = batch_tokens
         self._loaded: Featurizer | None = None
-        self._asking = Asking(store.config)
+        self._devices = devices
+        self._asking = Asking(store.config, devices)
 
     @property
     def path(self) -> Path:
@@ -68,7 +70,8 @@ class RiseDB:
     def __reduce__(self) -> tuple[Any, ...]:
         """Open the index again in another process, as of the same commit, for reading; a model is loaded anew there."""
         name = self._model if isinstance(self._model, str) else None
-        return _reopened, (self.path, self._store.snapshot().commit.number, name, self._load, self._batch_tokens)
+        commit = self._store.snapshot().commit.number
+        return _reopened, (self.path, commit, name, self._load, self._batch_tokens, self._devices)
 
     def __enter__(self) -> Self:
         """Return the index itself."""
@@ -362,5 +365,12 @@ class RiseDB:
         return Ranking(name, tuple(hits))
 
 
-def _reopened(path: Path, commit: int, model: str | None, load: LoadConfig | None, batch_tokens: int | None) -> RiseDB:
-    return RiseDB(Store(path, commit), model=model, load=load, batch_tokens=batch_tokens)
+def _reopened(
+    path: Path,
+    commit: int,
+    model: str | None,
+    load: LoadConfig | None,
+    batch_tokens: int | None,
+    devices: DeviceConfig | None,
+) -> RiseDB:
+    return RiseDB(Store(path, commit), model=model, load=load, batch_tokens=batch_tokens, devices=devices)

@@ -5,9 +5,9 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from risedb.config import LoadConfig, ReadoutConfig, SketchConfig, StoreConfig
+from risedb.config import DeviceConfig, LoadConfig, ReadoutConfig, SketchConfig, StoreConfig
 from risedb.corpus import Fields
 from risedb.database.index import RiseDB
 from risedb.database.joint import Checkpoints
@@ -32,6 +32,8 @@ def open_index(  # noqa: PLR0913  the choices of a new index
     load: LoadConfig | None = None,
     batch_tokens: int | None = None,
     at: int | None = None,
+    devices: str | Sequence[str] = (),
+    device_cache: int | Literal["auto"] = "auto",
 ) -> RiseDB:
     """Open an index, or make one.
 
@@ -59,6 +61,8 @@ def open_index(  # noqa: PLR0913  the choices of a new index
         Most tokens in one forward pass.
     at
         Read the index as it was after this commit (see :meth:`RiseDB.commits`), as long as no compaction has passed it.
+    devices, device_cache
+        Where queries are scanned, and how many bytes of rows stay there; see :class:`risedb.config.DeviceConfig`.
 
     Raises
     ------
@@ -82,7 +86,8 @@ def open_index(  # noqa: PLR0913  the choices of a new index
     path = Path(path)
     new = create and (not path.exists() or (path.is_dir() and not any(path.iterdir())))
     remembered = None if new else checkpoint_weights(path)
-    how = _How(readout, sketch, store, fields, load, batch_tokens)
+    scan = DeviceConfig(devices=(devices,) if isinstance(devices, str) else tuple(devices), cache=device_cache)
+    how = _How(readout, sketch, store, fields, load, batch_tokens, scan)
     if isinstance(model, str) or not isinstance(model, Sequence):
         if remembered is None and weights is None:
             return _create_one(path, model, how) if new else _open_one(path, model, how, at)
@@ -115,10 +120,11 @@ class _How:
     fields: Fields | None
     load: LoadConfig | None
     batch_tokens: int | None
+    devices: DeviceConfig
 
 
 def _open_one(path: Path, model: "str | LanguageModel | None", how: _How, at: int | None) -> RiseDB:
-    index = RiseDB(Store(path, at), model=model, load=how.load, batch_tokens=how.batch_tokens)
+    index = RiseDB(Store(path, at), model=model, load=how.load, batch_tokens=how.batch_tokens, devices=how.devices)
     identity = index.identity
     asked = dataclasses.replace(identity, readout=how.readout or identity.readout, sketch=how.sketch or identity.sketch)
     require_same(identity, asked, path)
@@ -143,7 +149,7 @@ def _create_one(path: Path, model: "str | LanguageModel | None", how: _How) -> R
         "fields": dataclasses.asdict(how.fields or Fields()),
     }
     created = Store.create(path, featurizer.identity, settings, how.store or StoreConfig())
-    return RiseDB(created, model=featurizer.model, load=how.load, batch_tokens=how.batch_tokens)
+    return RiseDB(created, model=featurizer.model, load=how.load, batch_tokens=how.batch_tokens, devices=how.devices)
 
 
 def _create_several(

@@ -3,18 +3,21 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, TypedDict
+from typing import IO, TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risedb.config import ScoreConfig, StoreConfig
+from risedb.config import DeviceConfig, ScoreConfig, StoreConfig
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput
 from risedb.signature import Block, Signatures
 from risedb.storage import Snapshot
 from risedb.topk import Center, Part, Plan, QueryVectors, Ranked, all_scores, scan
+
+if TYPE_CHECKING:  # imports torch
+    from risedb.topk.lanes import Lanes
 
 Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
 
@@ -141,10 +144,26 @@ class Scores:
     scores: NDArray[np.float64]
 
 
-class Asking:
-    """Answers questions about snapshots; keeps the mean of the last one for each pair of weights."""
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """All rows of a snapshot, as often as a scan reads them."""
 
-    def __init__(self, config: StoreConfig) -> None:
+    snapshot: Snapshot
+    where: Where
+
+    def __iter__(self) -> Iterator[Block]:
+        return self.snapshot.blocks(self.where.conditions)
+
+
+class Asking:
+    """Answers questions about snapshots.
+
+    Keeps the mean of the last one for each pair of weights, and rows on the devices.
+    """
+
+    def __init__(self, config: StoreConfig, devices: DeviceConfig | None = None) -> None:
+        self._devices = devices or DeviceConfig()
+        self._lanes: dict[tuple[str, ...], Lanes] = {}
         self._coded = "int8" in {config.codes, config.dtype}
         self._centers: dict[ScoreConfig, Center] = {}
         self._centered: tuple[int, int] | None = None
@@ -153,13 +172,14 @@ class Asking:
         """Return the k best rows, or the k worst, for each query."""
         center, vectors, plan = self._prepared(snapshot, question)
         return scan(
-            snapshot.blocks(question.where.conditions),
+            _Rows(snapshot, question.where),
             vectors,
             question.score,
             k=min(k, max(snapshot.rows, 1)),
             bottom=bottom,
             center=center,
             plan=plan,
+            lanes=self._lanes_of(plan),
         )
 
     def scores(self, snapshot: Snapshot, question: Question) -> Iterator[Scores]:
@@ -187,9 +207,19 @@ class Asking:
             queries=len(vectors),
             coded=self._coded,
             device=question.device,
+            asked=self._devices.devices,
             memory_bytes=question.memory_bytes,
         )
         return center, vectors, plan
+
+    def _lanes_of(self, plan: Plan) -> "Lanes | None":
+        if plan.engine != "torch":
+            return None
+        if plan.devices not in self._lanes:
+            from risedb.topk.lanes import Lanes
+
+            self._lanes[plan.devices] = Lanes(plan.devices, self._devices.cache)
+        return self._lanes[plan.devices]
 
     def _center(self, snapshot: Snapshot, score: ScoreConfig) -> Center:
         state = (snapshot.version, snapshot.commit.number)

@@ -20,6 +20,7 @@ from risedb.topk.scores import QueryVectors, channel_weights
 
 UNIT = 1.01  # no stored row is longer: a unit row rounded to bfloat16 is within 2^-8 of 1
 ROUNDING = 1e-9  # of float64 arithmetic, here and in exact scores
+SMALLEST = 1e-150  # nothing beside any weighted norm, and what stands for one that is 0: no factor is infinite
 _CODES_PRODUCT = 2**31 - 1  # what an int32 holds
 
 
@@ -41,7 +42,7 @@ def code_factor(n_rh: Any, n_gh: Any, lambda_rh_squared: float, lambda_gh_square
     rh_squared = n_rh * n_rh
     gh_squared = n_gh * n_gh
     weighted = lambda_rh_squared * rh_squared + lambda_gh_squared * gh_squared
-    divisor = np.sqrt(normalize * weighted + (1.0 - normalize)) + 1e-300  # nothing, but where the rest is 0
+    divisor = np.sqrt(normalize * weighted + (1.0 - normalize)) + SMALLEST
     return np.sqrt(rh_squared + gh_squared) / divisor
 
 
@@ -80,7 +81,7 @@ class ProposingQueries:
     Parameters
     ----------
     vectors
-        (m, D) in the kernel's arithmetic, both channels.
+        (m, D) in the kernel's arithmetic, both channels; of :func:`digit_queries` (2, m, D).
     step, unit, offset
         (m,) float64: vectors * step are of unit length; see the module. `offset` is rounded up.
     error
@@ -95,7 +96,7 @@ class ProposingQueries:
 
     def __len__(self) -> int:
         """Count the queries."""
-        return len(self.vectors)
+        return len(self.step)
 
 
 def float_queries(queries: QueryVectors, config: ScoreConfig, *, coded: bool) -> ProposingQueries:
@@ -121,6 +122,22 @@ def integer_queries(queries: QueryVectors, config: ScoreConfig, dtype: type[np.s
     divisor = np.where(unit > 0, unit, 1.0)
     error = float((np.sqrt(np.einsum("md,md->m", residual, residual)) / divisor).max(initial=0.0))
     return ProposingQueries(vectors.astype(dtype), step / divisor, unit, _rounded_up(queries.offset), error)
+
+
+def digit_queries(queries: QueryVectors, config: ScoreConfig) -> ProposingQueries:
+    """Return queries of 15 bits for codes, as two int8 digits (2, m, D): step * (254 first + second) is a query."""
+    fused = _fused(queries, config)
+    largest = np.abs(fused).max(axis=1)
+    step = np.where(largest > 0, largest / 127, 1.0)
+    scaled = fused / step[:, None]
+    high = np.rint(scaled)
+    low = np.rint(254 * (scaled - high))
+    residual = fused - (254 * high + low) * (step / 254)[:, None]
+    unit = np.sqrt(np.einsum("md,md->m", fused, fused))
+    divisor = np.where(unit > 0, unit, 1.0)
+    error = float((np.sqrt(np.einsum("md,md->m", residual, residual)) / divisor).max(initial=0.0))
+    vectors = np.stack([high, low]).astype(np.int8)
+    return ProposingQueries(vectors, step / 254 / divisor, unit, _rounded_up(queries.offset), error)
 
 
 def _fused(queries: QueryVectors, config: ScoreConfig) -> NDArray[np.float64]:

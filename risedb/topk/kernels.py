@@ -1,7 +1,8 @@
 """Kernels propose: which pairs of a row and a query may be among the k best, by fast products and a certificate.
 
-There are three: NumPy, for which nothing need be imported; a device of torch; and :mod:`risedb.topk.compiled`, for
-large pools with codes on a CPU. They propose different pairs, and never leave out one that matters.
+There are two: NumPy, for which nothing need be imported, and :mod:`risedb.topk.compiled`, for large pools with codes on
+a CPU. They propose different pairs, and never leave out one that matters. What devices propose with is
+:mod:`risedb.topk.proposing`.
 """
 
 import warnings
@@ -51,7 +52,7 @@ class NumpyKernel:
         self._slice_rows = _slice_rows(queries, min(memory_bytes, _CACHED_BYTES))
         self._config = config
         self._queries = {coded: float_queries(queries, config, coded=coded) for coded in (False, True)}
-        self._upper: Any = None
+        self._upper = np.empty((0, 0))
 
     def slice_rows(self, block: Block) -> int:
         """Return how many rows of a block it takes at once."""
@@ -61,68 +62,27 @@ class NumpyKernel:
         """Compute (m, n) float64 upper bounds of scores; for rows that are not live NaN, which reaches no floor."""
         queries = self._queries[block.codes is not None]
         gain, slack = row_bounds(block, self._config, queries.error, shift)
-        gain, slack = self._there(gain), self._there(np.where(block.live, slack, np.nan))
-        step, unit, offset = (self._there(one)[:, None] for one in (queries.step, queries.unit, queries.offset))
+        slack = np.where(block.live, slack, np.nan)
+        step, unit, offset = (one[:, None] for one in (queries.step, queries.unit, queries.offset))
         if block.codes is not None:
-            products = self._dots(queries.vectors, block.codes)
+            products: Any = queries.vectors @ widened(block.codes).T
         else:
             block.check(None)
             width, weights = block.rh.shape[1], channel_weights(block.norms, self._config)
-            products = self._dots(queries.vectors[:, :width], block.rh) * self._there(weights[:, 0])
-            products = products + self._dots(queries.vectors[:, width:], block.gh) * self._there(weights[:, 1])
-        self._upper = (products * (gain * step) + slack) * unit + offset * self._there(shift)
+            products = (queries.vectors[:, :width] @ widened(block.rh).T) * weights[:, 0]
+            products = products + (queries.vectors[:, width:] @ widened(block.gh).T) * weights[:, 1]
+        self._upper = (products * (gain * step) + slack) * unit + offset * shift
 
     def survivors(self, start: int, stop: int, floors: NDArray[np.float64], most: int) -> Pairs | None:
         """Return the pairs, ordered by query, then by row."""
-        upper = self._upper[:, start:stop]
-        hits = upper >= self._there(floors)[:, None]
-        if int(hits.sum()) > most:
-            return None
-        of, at = self._nonzero(hits)
-        return at + start, of
+        of, at = np.nonzero(self._upper[:, start:stop] >= floors[:, None])
+        return (at + start, of) if len(of) <= most else None
 
     def upper(self) -> NDArray[np.float64]:
-        """Return the bounds."""
-        return np.asarray(self._upper.cpu() if hasattr(self._upper, "cpu") else self._upper)
+        """Return bounds."""
+        return self._upper
 
     pair_dots = staticmethod(fixed_order_dots)
-
-    def _there(self, array: NDArray[Any]) -> Any:
-        return array
-
-    def _dots(self, queries: NDArray[np.float32], rows: NDArray[np.generic]) -> Any:
-        return queries @ widened(rows).T
-
-    def _nonzero(self, hits: Any) -> Pairs:
-        of, at = np.nonzero(hits)
-        return of, at
-
-
-class TorchKernel(NumpyKernel):
-    """Float32 products on a device of torch, which widens float16 ten times faster than NumPy does."""
-
-    def __init__(self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int, device: str) -> None:
-        import torch
-
-        super().__init__(queries, config, memory_bytes)
-        self._products = torch.device(device)
-        self._bounds = torch.device("cpu" if self._products.type == "mps" else device)  # mps has no float64
-        # tf32 keeps ten bits, fewer than the bound allows: then the doubles do it.
-        self._dtype = torch.float32 if torch.get_float32_matmul_precision() == "highest" else torch.float64
-        if self._products.type != "cpu":
-            self._slice_rows = _slice_rows(queries, memory_bytes)
-
-    def _there(self, array: NDArray[Any]) -> Any:
-        return as_tensor(array).to(self._bounds)
-
-    def _dots(self, queries: NDArray[np.float32], rows: NDArray[np.generic]) -> Any:
-        stored = as_tensor(widened(rows) if rows.dtype == np.uint16 else rows)
-        columns = stored.to(self._products).to(self._dtype).T
-        return (as_tensor(queries).to(self._products, self._dtype) @ columns).to(self._bounds)
-
-    def _nonzero(self, hits: Any) -> Pairs:
-        of, at = hits.nonzero().cpu().numpy().T
-        return of, at
 
 
 def as_tensor(array: NDArray[Any]) -> Any:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from risedb.config import ScoreConfig
-from risedb.topk.kernels import Kernel, NumpyKernel, TorchKernel
+from risedb.topk.kernels import Kernel, NumpyKernel
 from risedb.topk.scores import QueryVectors
 
 _QUERIES = 128  # ranked together: what is read once from memory and stays in a cache meanwhile
 _DECIDED = 5_000  # products that take NumPy as long as deciding a query's rows
 _WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
 _WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
+_WORTH_DEVICE = 10**7  # products that NumPy computes while a device is told what to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +27,18 @@ class Plan:
     """
 
     engine: str = "numpy"
-    """``numpy``, ``compiled`` for codes on a CPU, or a device of torch."""
+    """``numpy``, ``compiled`` for codes on a CPU, or ``torch`` on `devices`."""
+    devices: tuple[str, ...] = ("cpu",)
+    """As torch names them; blocks are dealt to them in turn."""
     memory_bytes: int = 2**28
     """Bound on what is allocated, beyond the answer itself: k rows for each query."""
     threads: int = 1
-    """Threads of the compiled kernel."""
+    """Threads of the compiled kernel, and of what decides for devices."""
     first_pairs: int | None = None
     """Pairs of the first slice, all of which are decided; k may ask for more."""
 
     @classmethod
-    def choose(
+    def choose(  # noqa: PLR0913  what there is to know of a scan
         cls,
         *,
         rows: int,
@@ -43,9 +46,14 @@ class Plan:
         queries: int,
         coded: bool,
         device: str = "cpu",
+        asked: tuple[str, ...] = (),
         memory_bytes: int = 2**28,
     ) -> "Plan":
         """Pick the engine that answers first, what it would have to import counted.
+
+        A CUDA device is used where it was asked for, and where the model is on one already, unless NumPy answers before
+        the device would. Nothing else makes a scan start CUDA: that takes seconds, and a CPU scans a million rows in
+        a fraction of one.
 
         Parameters
         ----------
@@ -55,23 +63,35 @@ class Plan:
             Whether most rows have codes.
         device
             Where the model is, if one is loaded.
+        asked
+            Devices that were asked for; used whatever they are.
         memory_bytes
             As above.
         """
         products = width * (rows * (1 + queries / 8) + _DECIDED * queries)
-        if not device.startswith("cpu"):
-            engine = device
+        devices = asked or ((device,) if device.startswith("cuda") and products >= _WORTH_DEVICE else ())
+        if devices:
+            engine = "torch"
         elif coded:
             compiled = products >= (0.02 if "numba" in sys.modules else 1) * _WORTH_COMPILED
             engine = "compiled" if compiled else "numpy"
         else:
-            engine = "cpu" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
-        return cls(engine=engine, memory_bytes=memory_bytes, threads=_cores())
+            engine = "torch" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
+        return cls(engine=engine, devices=devices or ("cpu",), memory_bytes=memory_bytes, threads=_cores())
+
+    @property
+    def host(self) -> str:
+        """The engine that takes over from devices, and decides for them."""
+        return "compiled" if "numba" in sys.modules or self.devices[0] != "cpu" else "numpy"
 
     def first_rows(self, queries: int) -> int:
         """Return how many rows the first slice has, at least: as many as are decided in a millisecond."""
         pairs = self.first_pairs or (2**13 if self.engine == "compiled" else 2**9)
         return max(pairs // queries, 1)
+
+    def first_candidates(self, k: int) -> int:
+        """Return how many rows a device keeps for each query at first; a query that needs more is asked again."""
+        return self.first_pairs or max(2 * k, 2**9)
 
     @property
     def most_pairs(self) -> int:
@@ -84,15 +104,13 @@ class Plan:
             yield queries.part(slice(start, start + _QUERIES))
 
     def kernel(self, queries: QueryVectors, config: ScoreConfig) -> Kernel:
-        """Return the engine's kernel for some queries."""
+        """Return the kernel for some queries, of an engine on the host."""
         share = self.memory_bytes // 4
         if self.engine == "compiled":
             from risedb.topk.compiled import CompiledKernel
 
             return CompiledKernel(queries, config, share // self.threads)
-        if self.engine == "numpy":
-            return NumpyKernel(queries, config, share)
-        return TorchKernel(queries, config, share, self.engine)
+        return NumpyKernel(queries, config, share)
 
 
 def _cores() -> int:

@@ -8,6 +8,8 @@ are read; no block is sorted whole, and nothing grows with the pool but k.
 
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ from risedb.topk.kernels import Kernel
 from risedb.topk.plan import Plan
 from risedb.topk.scores import QueryVectors, exact_scores
 
+if TYPE_CHECKING:  # imports torch
+    from risedb.topk.lanes import Lanes
+
 
 def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     blocks: Iterable[Block],
@@ -30,13 +35,14 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     bottom: bool = False,
     center: Center | None = None,
     plan: Plan | None = None,
+    lanes: "Lanes | None" = None,
 ) -> list[Ranked]:
     """Rank stored rows for each query.
 
     Parameters
     ----------
     blocks
-        Stored rows; those that are not live are passed over.
+        Stored rows; those that are not live are passed over. A scan on devices may read them more than once.
     queries
         m queries.
     config
@@ -49,6 +55,8 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
         What the queries were centred with, if they were.
     plan
         Where proposals are computed, and in how much memory.
+    lanes
+        The devices of the ``torch`` engine, with what stays on them; those of the plan, with nothing, if not given.
 
     Returns
     -------
@@ -56,9 +64,11 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
         One for each query. Scores and order are the same bits for every plan and every cut into blocks.
     """
     if bottom:
-        lowest = scan(blocks, queries.negated(), config, k=k, center=center, plan=plan)
+        lowest = scan(blocks, queries.negated(), config, k=k, center=center, plan=plan, lanes=lanes)
         return [Ranked(ranked.sequence, 0.0 - ranked.scores) for ranked in lowest]
     plan = plan or Plan()
+    if plan.engine == "torch":
+        return _scan_on_devices(blocks, queries, config, k=k, center=center, plan=plan, lanes=lanes)
     heats = [_Heat(part, config, k, plan) for part in plan.groups(queries)]
     slices = _Slices(center.paired(blocks) if center else _unscaled(blocks), heats)
     if plan.threads == 1 or plan.engine != "compiled":
@@ -70,6 +80,34 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
             for done in [pool.submit(_work, slices, heats) for _ in range(plan.threads)]:
                 done.result()
     return [ranked for heat in heats for ranked in heat.best.ranked()]
+
+
+def _scan_on_devices(  # noqa: PLR0913  as for scan
+    blocks: Iterable[Block],
+    queries: QueryVectors,
+    config: ScoreConfig,
+    *,
+    k: int,
+    center: Center | None,
+    plan: Plan,
+    lanes: "Lanes | None",
+) -> list[Ranked]:
+    from risedb.topk.device import DeviceScan
+    from risedb.topk.lanes import Lanes
+
+    again = list(blocks) if isinstance(blocks, Iterator) else blocks
+    host = replace(plan, engine=plan.host)
+    return DeviceScan(
+        blocks=lambda: center.paired(again) if center else _unscaled(again),
+        config=config,
+        k=k,
+        lanes=lanes or Lanes(plan.devices),
+        memory_bytes=plan.memory_bytes,
+        threads=plan.threads,
+        candidates=plan.first_candidates(k),
+        pair_dots=host.kernel(queries.part(slice(1)), config).pair_dots,
+        on_host=lambda some: scan(again, some, config, k=k, center=center, plan=host),
+    ).rank(queries)
 
 
 def all_scores(

@@ -66,7 +66,7 @@ class QueryVectors:
         """Return queries whose best rows are the worst of these."""
         return QueryVectors(-self.rh, -self.gh, -self.offset)
 
-    def part(self, queries: slice) -> "QueryVectors":
+    def part(self, queries: slice | NDArray[np.intp]) -> "QueryVectors":
         """Return some of the queries."""
         return replace(self, rh=self.rh[queries], gh=self.gh[queries], offset=self.offset[queries])
 

@@ -1,5 +1,7 @@
 """The query side of an index: stored dtypes, centred scores, all scores, bounded memory."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,51 @@ def test_what_cannot_be_asked_is_refused(db, choice):
 def test_a_choice_that_does_not_exist_is_refused_by_name(db, ask):
     with pytest.raises(TypeError, match="no choice 'lamda_rh'; it has k, bottom, pool"):
         ask(db, "A cat.", lamda_rh=1.0)
+
+
+@pytest.fixture
+def on_two_devices(db):
+    """Open the index again, so that its queries run on two lanes of torch, on which everything may stay."""
+    db._store.seal()
+    with risedb.open(db.path, devices=["cpu", "cpu"], device_cache=2**20) as other:
+        yield other
+
+
+def hits(db, queries, **choices):
+    return [[(hit.id, hit.score) for hit in ranking] for ranking in db.query(queries, k=8, **choices)]
+
+
+def test_devices_follow_upserts_deletes_compaction_and_conditions(db, on_two_devices):
+    queries = db.signatures(["0", "7"])
+
+    def assert_same():
+        on_two_devices.refresh()
+        for choices in ({}, {"where": {"odd": 1}}, {"center": True}, {"bottom": True}, {"lambda_rh": 0.0}):
+            expected = hits(db, queries, **choices)
+            for _ in range(2):
+                assert hits(on_two_devices, queries, **choices) == expected
+
+    assert_same()
+    (lanes,) = on_two_devices._asking._lanes.values()
+    assert any(lane.kept_bytes for lane in lanes.lanes)
+    db.delete([hits(db, queries)[0][0][0]])
+    assert_same()
+    db.add([{"id": "5", "text": TEXTS[0], "odd": 1}])  # waits in the tail, where nothing has a lasting name
+    assert_same()
+    before = {key for lane in lanes.lanes for key in lane._kept}
+    db.compact()
+    assert_same()
+    assert before.isdisjoint(key for lane in lanes.lanes for key in lane._kept)
+
+
+def test_a_handle_on_devices_survives_pickling(on_two_devices):
+    queries = on_two_devices.signatures(["0"])
+    with pickle.loads(pickle.dumps(on_two_devices)) as again:
+        assert hits(again, queries) == hits(on_two_devices, queries)
+        assert again._asking._lanes.keys() == {("cpu", "cpu")}
+
+
+@pytest.mark.parametrize("choice", [{"devices": "tpu"}, {"devices": ["cpu", "mps"]}, {"device_cache": -1}])
+def test_devices_that_cannot_be_are_refused(db, choice):
+    with pytest.raises(InvalidInput):
+        risedb.open(db.path, **choice)

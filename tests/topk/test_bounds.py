@@ -11,7 +11,7 @@ from risedb.topk import Plan, QueryVectors
 from risedb.topk.scores import exact_scores
 from tests.topk.pools import DIMS, DTYPES, KINDS, make_pool, make_signatures
 
-ENGINES = ["numpy", "compiled", "cpu"]
+ENGINES = ["numpy", "compiled"]
 
 
 def along_residuals(pool, config):
