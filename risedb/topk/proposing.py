@@ -94,19 +94,25 @@ class _Kind:
         self.reach = lane.tensor((1 + error if piece.coded else 1.0) / own.step)[:, None]
         self.offset = lane.tensor(own.offset / self.unit)[:, None] if own.offset.any() else None
 
+    def products(self, piece: Piece, rows: slice) -> list[Any]:
+        """Return products of some rows and the queries, (m, n) for each matrix; of digits (2 m or more, n)."""
+        pairs = [(matrix[rows], vectors) for matrix, vectors in zip(piece.matrices, self._vectors, strict=True)]
+        if not self._digits:
+            return [vectors @ matrix.to(self._dtype).T for matrix, vectors in pairs]
+        ((codes, vectors),) = pairs
+        return [torch._int_mm(codes, vectors.T).T if len(vectors) <= _FEW else torch._int_mm(vectors, codes.T)]
+
     def bounds(self, piece: Piece, terms: Terms, rows: slice, out: Any) -> None:
         """Fill out, (m, n) float64, with upper bounds of some rows' scores, divided by `unit`."""
+        multiplied = self.products(piece, rows)
         if self._digits:
-            codes, vectors = piece.matrices[0][rows], self._vectors[0]
-            few = len(vectors) <= _FEW
-            products = torch._int_mm(codes, vectors.T).T if few else torch._int_mm(vectors, codes.T)
-            gain = terms.gains[0][rows]
+            products, gain = multiplied[0], terms.gains[0][rows]
             torch.mul(products[self._count : 2 * self._count], gain, out=out)
             out.addcmul_(products[: self._count], 254 * gain)
         else:
             out.zero_()
-            for matrix, vectors, gain in zip(piece.matrices, self._vectors, terms.gains, strict=True):
-                out.addcmul_(vectors @ matrix[rows].to(self._dtype).T, gain[rows])
+            for products, gain in zip(multiplied, terms.gains, strict=True):
+                out.addcmul_(products, gain[rows])
         out.addcmul_(torch.add(terms.spread[rows], terms.factor[rows], alpha=self.error), self.reach)
         if self.offset is not None:
             if piece.shift is None:
@@ -171,10 +177,7 @@ class Proposer:
 
     def take(self, piece: Piece) -> None:
         """Take rows; nothing waits for the device."""
-        name = (piece.coded, piece.whole)
-        if name not in self._kinds:
-            self._kinds[name] = _Kind(self._lane, piece, self._queries, self._config)
-        kind, terms = self._kinds[name], Terms.of(piece, self._config)
+        kind, terms = self.kind(piece), Terms.of(piece, self._config)
         first = next(iter(self._kinds.values()))
         most = max(self._memory_bytes // 2 // kind.row_bytes(piece) // PAD * PAD, PAD)
         start = 0
@@ -188,11 +191,18 @@ class Proposer:
             self._filled += count
             start = rows.stop
             if self._filled == self._columns:
-                self._select()
+                self.select()
+
+    def kind(self, piece: Piece) -> _Kind:
+        """Return the queries as rows of this kind are multiplied with them."""
+        name = (piece.coded, piece.whole)
+        if name not in self._kinds:
+            self._kinds[name] = _Kind(self._lane, piece, self._queries, self._config)
+        return self._kinds[name]
 
     def proposal(self) -> Proposal:
         """Return what was found, when the device is done."""
-        self._select()
+        self.select()
         m, c = self._upper.shape
         upper, order = self._upper.sort(dim=1, descending=True)
         row = self._row.gather(1, order).double()  # exact below 2^53
@@ -200,7 +210,7 @@ class Proposer:
         unit = next(iter(self._kinds.values())).unit[:, None] if self._kinds else np.ones((m, 1))
         return Proposal(found[:, :c] * unit, found[:, c:-1].astype(np.int64), found[:, -1] * unit[:, 0])
 
-    def _select(self) -> None:
+    def select(self) -> None:
         """Keep the highest bounds of the window and of those before."""
         filled = self._filled
         if not filled:

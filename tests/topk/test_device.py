@@ -370,6 +370,6 @@ def test_nothing_waits_for_cuda_while_rows_are_taken():
     torch.cuda.set_sync_debug_mode("error")
     try:
         proposer.take(lane.piece(pool, None))
-        proposer._select()
+        proposer.select()
     finally:
         torch.cuda.set_sync_debug_mode(before)
