@@ -29,6 +29,7 @@ _MORE = 8  # times as much room for queries that need it
 _TOGETHER = 128  # queries in a pass
 _PASSED_FOR = 16  # queries for which a pass of its own is made, or for all that there are
 _JOB = 1024  # pairs that one thread decides at once
+_WORTH_THREADS = 4 * _JOB  # pairs that one thread decides in several times what it takes to start more
 
 Shifted = tuple[Block, NDArray[np.float64] | None]
 
@@ -184,8 +185,11 @@ class _Decision:
         for each, block, shift in self._rows.of(number):
             start, stop = np.searchsorted(number, [each, each + 1]).tolist()
             jobs += [(block, shift, slice(at, min(at + _JOB, stop))) for at in range(start, stop, _JOB)]
-        with ThreadPoolExecutor(self._scan.threads if len(jobs) > 1 else 1) as pool:
-            scored = list(pool.map(exact, jobs)) if len(jobs) > 1 else [exact(job) for job in jobs]
+        if len(of) < _WORTH_THREADS or self._scan.threads == 1:
+            scored = [exact(job) for job in jobs]
+        else:
+            with ThreadPoolExecutor(self._scan.threads) as pool:
+                scored = list(pool.map(exact, jobs))
         for (block, _, part), scores in zip(jobs, scored, strict=True):
             if (scores > self._upper[of[part], column[part]]).any():
                 self._distrust()

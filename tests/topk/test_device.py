@@ -260,6 +260,15 @@ def test_a_device_without_room_keeps_what_it_has(monkeypatch):
     assert len(calls) == 2
 
 
+def test_threads_decide_the_same():
+    rng = np.random.default_rng(0)
+    blocks = keyed(split(make_pool(rng, 3000, "normal", "float16"), [700, 2000]))
+    queries = query_vectors(rng, 60, ScoreConfig())
+    assert 60 * 80 > device._WORTH_THREADS
+    expected = scan(blocks, queries, ScoreConfig(), k=80)
+    assert_same_bits(expected, scan(blocks, queries, ScoreConfig(), k=80, plan=Plan(engine="torch", threads=3)))
+
+
 def test_more_blocks_than_are_held_are_read_again():
     rng = np.random.default_rng(0)
     pool = make_pool(rng, 400, "normal", "float16")
