@@ -2,6 +2,9 @@
 
 A few queries are 16-bit integers, for which numba's loop reads codes as fast as memory gives them. More of them are
 int8 and, if torch is there already, its integer matrix product (VNNI, where the processor has it).
+
+The bound of codes is one of the worst case, by far: over thousands of numbers most of what it lets through is far from
+the floor. So those pairs are looked at once more, by float32 products of the stored rows, and few are left to decide.
 """
 
 import sys
@@ -15,9 +18,9 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.signature import Block
 from risedb.topk import loops
-from risedb.topk.bounds import code_constants, integer_queries
+from risedb.topk.bounds import code_constants, float_queries, integer_queries, stored_slack
 from risedb.topk.kernels import NumpyKernel, Pairs, as_tensor
-from risedb.topk.scores import QueryVectors
+from risedb.topk.scores import QueryVectors, channel_weights
 
 _MATRIX_QUERIES = 6  # from here on torch's matrix product is faster
 _CACHED_PRODUCTS = 2**20  # of a slice
@@ -37,12 +40,14 @@ class CompiledKernel:
     def __init__(self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int) -> None:
         self._matrix = len(queries) >= _MATRIX_QUERIES and "torch" in sys.modules
         self._queries = integer_queries(queries, config, np.int8 if self._matrix else np.int16)
+        self._floats = float_queries(queries, config, coded=False)
         self._uncoded = NumpyKernel(queries, config, memory_bytes)
         self._config = config
         row_bytes = 4 * len(queries) + 24
-        self._slice_rows = max(min(memory_bytes // row_bytes, _CACHED_PRODUCTS // (len(queries) + 15)), 1)
+        self._slice_rows = max(min(memory_bytes // row_bytes, _CACHED_PRODUCTS // (len(queries) + 15)), 1)  # <= 2^16
         self._buffer = np.empty(0, np.int32)
         self._products: NDArray[np.int32] | None = None
+        self._block: Block | None = None
         self._gain = self._slack = self._shift = np.empty(0)
 
     def slice_rows(self, block: Block) -> int:
@@ -58,7 +63,7 @@ class CompiledKernel:
         n, m = len(block), len(self._queries)
         if len(self._gain) < n:
             self._buffer, self._gain, self._slack = np.empty(n * m, np.int32), np.empty(n), np.empty(n)
-        self._products, self._shift = self._buffer[: n * m].reshape(m, n), shift
+        self._products, self._shift, self._block = self._buffer[: n * m].reshape(m, n), shift, block
         if self._matrix:
             _matrix_product(self._queries.vectors, block.codes, self._products)
         else:
@@ -69,13 +74,32 @@ class CompiledKernel:
 
     def survivors(self, start: int, stop: int, floors: NDArray[np.float64], most: int) -> Pairs | None:
         """Return the pairs."""
-        if self._products is None:
+        if self._products is None or self._block is None:
             return self._uncoded.survivors(start, stop, floors, most)
         pairs = np.empty((2, most), np.intp)  # pages that are not written cost nothing
         rows = (self._gain, self._slack, self._shift)
         queries = (self._queries.step, self._queries.unit, self._queries.offset, floors)
         count = loops.survivors(self._products, rows, queries, start, stop, pairs)
-        return (pairs[0, :count], pairs[1, :count]) if count <= most else None
+        if count > most:
+            return None
+        return self._refined(self._block, pairs[:, :count], floors)
+
+    def _refined(self, block: Block, pairs: NDArray[np.intp], floors: NDArray[np.float64]) -> Pairs:
+        """Keep of pairs, (2, p), those that may reach the floors by float32's bound too, ordered by row."""
+        if block.rh.dtype == np.int8 or not pairs.size:  # such codes are the rows
+            return pairs[0], pairs[1]
+        at, of = pairs[:, np.argsort(pairs[0].astype(np.uint16), kind="stable")]  # by radix
+        block.check(at)
+        vectors, width = self._floats.vectors, block.rh.shape[1]
+        weights = channel_weights(block.norms[at], self._config)
+        upper = weights[:, 0] * _near_dots(block.rh, at, vectors[:, :width], of)
+        upper += weights[:, 1] * _near_dots(block.gh, at, vectors[:, width:], of)
+        upper += stored_slack(weights, self._floats.error)
+        upper *= self._floats.unit[of]
+        upper += self._floats.offset[of]
+        upper *= self._shift[at]
+        kept = upper >= floors[of]
+        return at[kept], of[kept]
 
     def upper(self) -> NDArray[np.float64]:
         """Return the bounds, (m, n) float64."""
@@ -97,6 +121,17 @@ class CompiledKernel:
         else:
             loops.pair_dots(rows, at, queries, of, sums)
         return sums
+
+
+def _near_dots(
+    rows: NDArray[np.generic], at: NDArray[np.intp], queries: NDArray[np.float32], of: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    sums = np.empty(len(at), np.float32)
+    if rows.dtype.itemsize == 2:
+        loops.near_dots_16(rows.view(np.uint16), rows.dtype == np.float16, at, queries, of, sums)
+    else:
+        loops.near_dots(rows, at, queries, of, sums)
+    return sums
 
 
 @contextmanager

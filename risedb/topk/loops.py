@@ -2,8 +2,8 @@
 
 Importing this costs a quarter of a second, and the loops are compiled once for a machine and then read from a cache:
 :mod:`risedb.topk.plan` calls for them where that pays. No fast-math: each operation is rounded once, in the order
-written. All let go of the interpreter's lock. Loops start at 0 and go over views, so that no index can be negative:
-else LLVM would not vectorise them.
+written, but for float32 products, whose bound allows any order. All let go of the interpreter's lock. Loops start at 0
+and go over views, so that no index can be negative: else LLVM would not vectorise them.
 """
 
 from collections.abc import Callable
@@ -11,17 +11,35 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from risedb.topk import bounds as formulas
 
 _TILE = 64  # rows that are looked at together
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def _compiled(function: Callable[..., Any], **choices: Any) -> Any:
     try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        return numba.njit(nogil=True, error_model="numpy", cache=True, **choices)(function)
     except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(nogil=True, error_model="numpy")(function)
+        return numba.njit(nogil=True, error_model="numpy", **choices)(function)
+
+
+def _any_order(function: Callable[..., Any]) -> Any:
+    """Compile a sum whose bound holds for every order of summation."""
+    return _compiled(function, fastmath={"reassoc", "contract"})
+
+
+@intrinsic
+def _float_of_half(_: Any, bits: Any) -> Any:
+    """Widen a float16's bits, which is one instruction; numba has no float16 on a CPU."""
+
+    def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return (types.float32(types.uint16), build) if bits == types.uint16 else None
 
 
 _code_factor, _code_slack = _compiled(formulas.code_factor), _compiled(formulas.code_slack)
@@ -106,22 +124,47 @@ def pair_dots(rows: Any, at: Any, queries: Any, of: Any, sums: Any) -> None:
 @_compiled
 def pair_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: Any) -> None:
     """Do the same for rows of float16's bits, or of bfloat16's if not `half`."""
-    terms = np.empty(rows.shape[1])
-    bits = np.empty(rows.shape[1], np.uint32)
-    floats = bits.view(np.float32)
+    terms, floats = np.empty(rows.shape[1]), np.empty(rows.shape[1], np.float32)
     for p in range(len(at)):
-        row, query = at[p], of[p]
-        if half:
-            for d in range(len(terms)):
-                stored = np.uint32(rows[row, d])
-                bits[d] = ((stored & np.uint32(0x7FFF)) << np.uint32(13)) | (
-                    (stored & np.uint32(0x8000)) << np.uint32(16)
-                )
-            for d in range(len(terms)):
-                terms[d] = np.float64(floats[d]) * 2.0**112 * queries[query, d]  # the exponents' biases differ by 112
-        else:
-            for d in range(len(terms)):
-                bits[d] = np.uint32(rows[row, d]) << np.uint32(16)
-            for d in range(len(terms)):
-                terms[d] = np.float64(floats[d]) * queries[query, d]
+        query = queries[of[p]]
+        if p == 0 or at[p] != at[p - 1]:
+            _widen(rows[at[p]], half, floats)
+        for d in range(len(terms)):
+            terms[d] = np.float64(floats[d]) * query[d]
         sums[p] = _halved(terms)
+
+
+@_compiled
+def _widen(row: Any, half: bool, floats: Any) -> None:
+    if half:
+        for d in range(len(floats)):
+            floats[d] = _float_of_half(row[d])
+    else:
+        bits = floats.view(np.uint32)
+        for d in range(len(bits)):
+            bits[d] = np.uint32(row[d]) << np.uint32(16)
+
+
+@_any_order
+def _float32_dot(one: Any, other: Any) -> Any:
+    total = np.float32(0)
+    for d in range(len(one)):
+        total += one[d] * other[d]
+    return total
+
+
+@_compiled
+def near_dots(rows: Any, at: Any, queries: Any, of: Any, sums: Any) -> None:
+    """Fill sums (p,) with float32 products of rows (n, D) float32 and queries (m, D) float32."""
+    for p in range(len(at)):
+        sums[p] = _float32_dot(rows[at[p]], queries[of[p]])
+
+
+@_compiled
+def near_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: Any) -> None:
+    """Do the same for rows of 16 bits; pairs of one row should stand together, so that it is widened once."""
+    floats = np.empty(rows.shape[1], np.float32)
+    for p in range(len(at)):
+        if p == 0 or at[p] != at[p - 1]:
+            _widen(rows[at[p]], half, floats)
+        sums[p] = _float32_dot(floats, queries[of[p]])
