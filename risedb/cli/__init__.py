@@ -14,6 +14,7 @@ from risedb.cli.diagnose import diagnose
 from risedb.cli.export import export
 from risedb.cli.info import info
 from risedb.cli.log import log
+from risedb.cli.plan import plan
 from risedb.cli.query import query
 from risedb.cli.repair import repair
 from risedb.cli.verify import verify
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (add, query, delete, compact, info, log, export, backup, verify, repair, diagnose, demo):
+for verb in (add, plan, query, delete, compact, info, log, export, backup, verify, repair, diagnose, demo):
     app.command()(verb)
 
 

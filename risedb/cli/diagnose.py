@@ -1,6 +1,5 @@
 """``risedb diagnose``: whether RISE holds for a model and a text, and which preset will do."""
 
-import random
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +11,7 @@ from risedb.config import LoadConfig, ReadoutConfig
 from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from risedb.corpus import BadRow, Row
     from risedb.diagnostics import Diagnosis
-
-_SEED = 42
 
 
 def diagnose(
@@ -58,6 +52,7 @@ def diagnose(
     [dim]risedb diagnose --model EleutherAI/pythia-160m --sample pool.jsonl --out diagnosis[/dim]
     """
     from risedb.corpus import Fields, read
+    from risedb.corpus.sample import draw
 
     rows = read(sample)  # a bad name fails before the model loads
     if out is not None:
@@ -67,7 +62,7 @@ def diagnose(
     )
     load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     readout = ReadoutConfig(seq_len=seq_len)
-    drawn = _drawn(rows, documents)
+    drawn, _ = draw(rows, documents)
 
     from risedb.database.signing import encode_rows
     from risedb.diagnostics import diagnose as run
@@ -88,17 +83,6 @@ def diagnose(
         sys.stdout.write(diagnosis.as_json())
     else:
         typer.echo(_summary(diagnosis))
-
-
-def _drawn(rows: "Iterator[Row | BadRow]", most: int) -> "list[Row | BadRow]":
-    """Draw rows uniformly in one pass, whatever their number (reservoir sampling), in the order of their source."""
-    generator = random.Random(_SEED)
-    kept: list[tuple[int, Row | BadRow]] = []
-    for number, row in enumerate(rows):
-        place = number if number < most else generator.randrange(number + 1)
-        if place < most:
-            kept[place : place + 1] = [(number, row)]
-    return [row for _, row in sorted(kept, key=lambda entry: entry[0])]
 
 
 def _make(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 from risedb.storage.backup import backup
 from risedb.storage.checkpoints import checkpoint_folders, checkpoint_weights, new_checkpoints
-from risedb.storage.columns import Condition, text_form
+from risedb.storage.columns import Condition, columns_bytes, text_form
 from risedb.storage.compaction import CompactReport
+from risedb.storage.records import pack_record
 from risedb.storage.repair import RepairReport, repair
 from risedb.storage.snapshot import Commit, Snapshot
 from risedb.storage.store import Store
@@ -22,7 +23,9 @@ __all__ = [
     "backup",
     "checkpoint_folders",
     "checkpoint_weights",
+    "columns_bytes",
     "new_checkpoints",
+    "pack_record",
     "repair",
     "text_form",
     "verify",

@@ -354,3 +354,19 @@ def test_checkpoints_are_added_queried_and_checked_as_one_index(risedb_cli, pool
     for verb in ("log", "repair", "backup", "export"):
         refused = risedb_cli(verb, "run.rise", *(["x.parquet"] if verb in {"backup", "export"} else []))
         assert (refused.code, "run.rise/1" in refused.err) == (2, True)
+
+
+def test_plan_prints_a_line_for_each_preset_or_json(risedb_cli, pool):
+    done = risedb_cli("plan", pool, "--model", "demo", "--seconds", "0.1")
+    assert (done.code, "3 rows, all of them; " in done.out) == (0, True)
+    shown = [line.split()[0] for line in done.out.splitlines() if line.split()]
+    assert [word for word in shown if word in {"compact", "small", "base", "large"}] == [
+        "compact",
+        "small",
+        "base",
+        "large",
+    ]
+    about = json.loads(risedb_cli("plan", pool, "--model", "demo", "--seconds", "0.1", "--sample", "2", "--json").out)
+    assert (about["rows"], about["sampled"], len(about["presets"])) == (3, 2, 4)
+    missing = risedb_cli("plan", "nowhere.jsonl", "--model", "demo")
+    assert (missing.code, "nowhere.jsonl" in missing.err) == (2, True)

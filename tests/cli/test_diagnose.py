@@ -61,10 +61,11 @@ def test_diagnose_names_what_it_cannot_use(risedb_cli, sample, tmp_path):  # noq
 
 
 def test_sample_is_drawn_from_the_whole_file_in_its_order(tmp_path):
-    from risedb.cli.diagnose import _drawn
+    from risedb.corpus.sample import draw
 
-    drawn = _drawn(iter(range(1000)), 50)
+    drawn, count = draw(iter(range(1000)), 50)
+    assert count == 1000
     assert len(set(drawn)) == 50
     assert drawn == sorted(drawn)
     assert sum(row >= 500 for row in drawn) in range(10, 41)
-    assert _drawn(iter(range(20)), 50) == list(range(20))
+    assert draw(iter(range(20)), 50) == (list(range(20)), 20)
