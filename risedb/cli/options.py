@@ -11,6 +11,7 @@ from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from risedb.corpus import Fields
+    from risedb.database import Choices
 
 Index = Annotated[Path, typer.Argument(metavar="IDX", help="The index: one folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
@@ -28,6 +29,22 @@ At = Annotated[
     typer.Option(metavar="COMMIT", help="The index as it was then; see risedb log.", show_default=False),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+
+_SCORE = "Score"
+Channel = Annotated[
+    Literal["both", "rh", "gh"], typer.Option(help="rh: lexical, gh: semantic.", rich_help_panel=_SCORE)
+]
+LambdaRH = Annotated[float, typer.Option(help="Weight of RH.", rich_help_panel=_SCORE)]
+LambdaGH = Annotated[float, typer.Option(help="Weight of GH.", rich_help_panel=_SCORE)]
+NoNormalize = Annotated[
+    bool, typer.Option("--no-normalize", help="Inner products instead of cosines.", rich_help_panel=_SCORE)
+]
+Center = Annotated[
+    bool, typer.Option("--center", help="Subtract the pool's mean first: what all share.", rich_help_panel=_SCORE)
+]
+Memory = Annotated[
+    str, typer.Option(metavar="SIZE", help="What a scan may allocate: 64MiB, 1GiB.", rich_help_panel=_SCORE)
+]
 
 _MODEL = "Model"
 Model = Annotated[
@@ -196,6 +213,24 @@ def fields_of(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     return replace(remembered, **changes)  # type: ignore[arg-type]
+
+
+def score_of(
+    channel: Literal["both", "rh", "gh"],
+    lambda_rh: float,
+    lambda_gh: float,
+    no_normalize: bool,
+    center: bool,
+    memory: str,
+) -> "Choices":
+    """Return the choices of a query that say how documents are scored."""
+    return {
+        "lambda_rh": 0.0 if channel == "gh" else lambda_rh,
+        "lambda_gh": 0.0 if channel == "rh" else lambda_gh,
+        "normalize": not no_normalize,
+        "center": center,
+        "memory_bytes": bytes_of(memory),
+    }
 
 
 def bytes_of(size: str) -> int:

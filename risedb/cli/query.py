@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 64  # queries that are signed and ranked together
 
-_SCORE = "Score"
 _OUTPUT = "Output"
 
 
@@ -54,23 +53,12 @@ def query(
     bottom: Annotated[bool, typer.Option("--bottom", help="The least similar documents, least first.")] = False,
     where: options.Where = None,
     at: options.At = None,
-    channel: Annotated[
-        Literal["both", "rh", "gh"],
-        typer.Option(help="rh: lexical, gh: semantic.", rich_help_panel=_SCORE),
-    ] = "both",
-    lambda_rh: Annotated[float, typer.Option(help="Weight of RH.", rich_help_panel=_SCORE)] = 0.7,
-    lambda_gh: Annotated[float, typer.Option(help="Weight of GH.", rich_help_panel=_SCORE)] = 1.0,
-    no_normalize: Annotated[
-        bool,
-        typer.Option("--no-normalize", help="Inner products instead of cosines.", rich_help_panel=_SCORE),
-    ] = False,
-    center: Annotated[
-        bool,
-        typer.Option("--center", help="Subtract the pool's mean first: what all share.", rich_help_panel=_SCORE),
-    ] = False,
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="What a scan may allocate: 64MiB, 1GiB.", rich_help_panel=_SCORE)
-    ] = "256MiB",
+    channel: options.Channel = "both",
+    lambda_rh: options.LambdaRH = 0.7,
+    lambda_gh: options.LambdaGH = 1.0,
+    no_normalize: options.NoNormalize = False,
+    center: options.Center = False,
+    memory: options.Memory = "256MiB",
     json: Annotated[
         bool,
         typer.Option("--json", help="One JSON list, an object a query.", rich_help_panel=_OUTPUT),
@@ -134,11 +122,7 @@ def query(
         "pool": "mean" if mean else "each",
         "bottom": bottom,
         "where": where,
-        "lambda_rh": 0.0 if channel == "gh" else lambda_rh,
-        "lambda_gh": 0.0 if channel == "rh" else lambda_gh,
-        "normalize": not no_normalize,
-        "center": center,
-        "memory_bytes": options.bytes_of(memory),
+        **options.score_of(channel, lambda_rh, lambda_gh, no_normalize, center, memory),
     }
     rows = _rows(sources or [])
     with (
