@@ -138,7 +138,7 @@ def pair_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: An
 def _widen(row: Any, half: bool, floats: Any) -> None:
     if half:
         for d in range(len(floats)):
-            floats[d] = _float_of_half(row[d])
+            floats[d] = _float_of_half(row[d])  # type: ignore[call-arg]  # numba gives the context
     else:
         bits = floats.view(np.uint32)
         for d in range(len(bits)):
