@@ -260,6 +260,19 @@ def test_a_device_without_room_keeps_what_it_has(monkeypatch):
     assert len(calls) == 2
 
 
+def test_pieces_of_one_block_stay_apart_on_a_device():
+    rng = np.random.default_rng(0)
+    (block,) = keyed([make_pool(rng, 3000, "normal", "float16")])
+    queries = query_vectors(rng, 1, ScoreConfig())
+    plan, lanes = Plan(engine="torch", memory_bytes=2**16, first_pairs=64), staged_lanes(2, 2**30)
+    expected = scan([block], queries, ScoreConfig(), k=20)
+    for _ in range(2):
+        before = brought(lanes)
+        assert_same_bits(expected, scan([block], queries, ScoreConfig(), k=20, plan=plan, lanes=lanes))
+    assert brought(lanes) == before
+    assert sum(len(lane._kept) for lane in lanes.lanes) > 2
+
+
 def test_threads_decide_the_same():
     rng = np.random.default_rng(0)
     blocks = keyed(split(make_pool(rng, 3000, "normal", "float16"), [700, 2000]))
