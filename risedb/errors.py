@@ -11,6 +11,7 @@
     ├── DiskFailure         (OSError)             the operating system failed a write: look at the disk
     │   ├── OutOfSpace                            free disk space, then run the same command again
     │   └── SyncFailed                            mend the disk, then open the index again: this writer stops
+    ├── DeviceFailure       (RuntimeError)        give the device that is named less work, or leave it out
     ├── UnsupportedFormat   (ValueError)          use the version of RiseDB that is named
     ├── UnsupportedModel    (ValueError)          use another model, or report this one
     ├── Corrupt             (RuntimeError)        run ``risedb verify``; restore what is named
@@ -55,6 +56,10 @@ class OutOfSpace(DiskFailure):
 
 class SyncFailed(DiskFailure):
     """The operating system could not make a write durable; what reached the disk is unknown, so the writer stops."""
+
+
+class DeviceFailure(RiseDBError, RuntimeError):
+    """A device, or the process that worked with it, failed; nothing that was committed is lost."""
 
 
 class UnsupportedFormat(RiseDBError, ValueError):

@@ -18,7 +18,7 @@ from risedb.cli.plan import plan
 from risedb.cli.query import query
 from risedb.cli.repair import repair
 from risedb.cli.verify import verify
-from risedb.errors import Corrupt, DiskFailure, RiseDBError
+from risedb.errors import Corrupt, DeviceFailure, DiskFailure, RiseDBError
 
 app = typer.Typer(
     name="risedb",
@@ -50,7 +50,7 @@ def main() -> None:
     except RiseDBError as error:
         message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         typer.echo(f"risedb: {message}", err=True)
-        sys.exit(1 if isinstance(error, Corrupt | DiskFailure) else 2)
+        sys.exit(1 if isinstance(error, Corrupt | DiskFailure | DeviceFailure) else 2)
     except BrokenPipeError:  # `risedb query … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

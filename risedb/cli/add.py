@@ -59,6 +59,14 @@ def add(
     revision: options.Revision = None,
     dtype: options.DType = "auto",
     device: options.Device = "auto",
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Several devices, a process and a model on each: 0,1,2,3 or cuda:0,cuda:1.",
+            rich_help_panel="Model",
+            show_default=False,
+        ),
+    ] = None,
     device_map: options.DeviceMap = None,
     offload_folder: options.OffloadFolder = None,
     quantize: options.Quantize = None,
@@ -68,7 +76,10 @@ def add(
         Literal["stop", "skip"],
         typer.Option(help="At a row that cannot be used: stop, or list it and go on."),
     ] = "stop",
-    commit_every: Annotated[int, typer.Option(min=1, help="Documents in a commit.")] = 1000,
+    commit_every: Annotated[
+        str, typer.Option(metavar="COUNT|TIME", help="Documents in a commit, or a time between two: 1000, 30s, 5min.")
+    ] = "10s",
+    profile: Annotated[bool, typer.Option("--profile", help="Tell where the time went.")] = False,
     json: options.Json = False,
 ) -> None:
     """Add documents to an index, and make the index if it is not there.
@@ -81,10 +92,11 @@ def add(
     from risedb.corpus import Fields, read
 
     rows = chain.from_iterable([read(source) for source in sources])  # bad names fail before the model loads
+    names = [f"cuda:{name}" if name.isdigit() else name for name in (devices or "").replace(" ", "").split(",") if name]
     load = LoadConfig(
         revision=revision,
         dtype=dtype,
-        device=device,
+        device=names[0] if names else device,
         device_map=device_map,
         offload_folder=offload_folder,
         quantize=quantize,
@@ -128,7 +140,9 @@ def add(
                     fields=fields,
                     on_error=on_error,
                     commit_every=commit_every,
+                    devices=names,
                     progress=progress,
+                    profile=profile,
                 )
         except KeyboardInterrupt:
             kept = len(db) - before

@@ -58,6 +58,25 @@ def print_json(value: object, out: IO[str] | None = None, *, indent: int | None 
     out.flush()
 
 
+_STAGES = {
+    "forward": "forward pass",
+    "head": "head and top-K",
+    "sketch": "sketch",
+    "wait for tokens": "waiting for tokens",
+    "wait for disk": "waiting for the disk",
+    "read": "beside it: read",
+    "tokenise": "beside it: tokenise",
+    "write": "beside it: write",
+}
+
+
+def print_seconds(seconds: "Mapping[str, float]") -> None:
+    """Print where the time of an add went, on stderr."""
+    sys.stderr.write(f"{seconds['total']:.1f} s, of which\n")
+    for stage, name in _STAGES.items():
+        sys.stderr.write(f"{seconds[stage]:10.1f} s {seconds[stage] / seconds['total']:5.0%}  {name}\n")
+
+
 def print_report(report: "AddReport") -> None:
     """Print what an add did, on stderr."""
     counts = [f"{report.added:,} added"]
@@ -70,3 +89,5 @@ def print_report(report: "AddReport") -> None:
         sys.stderr.write(f"  skipped {one_line(skipped.place, 200)}: {one_line(skipped.reason, 400)}\n")
     if len(report.skipped) > 20:
         sys.stderr.write(f"  … and {len(report.skipped) - 20:,} more; --json lists all\n")
+    if report.seconds is not None:
+        print_seconds(report.seconds)

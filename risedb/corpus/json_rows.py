@@ -60,10 +60,11 @@ def read_stdin() -> Iterator[Row | BadRow]:
     InvalidInput
         At once, if stdin is closed; while reading, if nothing comes.
     """
-    stream = getattr(sys.stdin, "buffer", None)  # sys.stdin is None in a process without one
-    if stream is None:
+    if sys.stdin is None:
         msg = "<stdin> is closed"
         raise InvalidInput(msg)
+    # Not sys.stdin.buffer: a thread that waits for it keeps the process from ending.
+    stream = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115  the process's own
     return at_least_one(_line_rows(enumerate(stream, 1), "<stdin>"), "<stdin> holds no rows")
 
 

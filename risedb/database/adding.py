@@ -1,23 +1,31 @@
-"""One add: rows to documents, documents to signatures, signatures to commits, in the order of the input."""
+"""One add: rows to documents, these to tokens, these to signatures, these to commits, in the order of the input.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
-from typing import Any, Literal
+Two threads read and tokenize ahead of the model, and one writes behind it; the model runs in the calling thread, or in
+a process for each device.
+"""
 
-import xxhash
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
-from risedb.corpus import BadRow, Document, Fields, Row
-from risedb.database.encoding import encode_documents
+from risedb.corpus import Fields
+from risedb.database.ahead import Ahead
 from risedb.database.hits import AddProgress, AddReport
-from risedb.errors import InvalidInput
-from risedb.featurize import Featurizer, Tokens
-from risedb.signature import Signatures
-from risedb.storage import NewRows, Store
+from risedb.database.reading import Chunk, Rows, new_documents, read_documents
+from risedb.database.stopwatch import STAGES, Stopwatch
+from risedb.database.tally import OnError, Tally
+from risedb.database.writing import CommitEvery, Writing
+from risedb.storage import Store
 
-OnError = Literal["stop", "skip"]
-Rows = Iterable[Row | BadRow | Mapping[str, Any] | str]
-_WINDOW = 256  # documents that are tokenized and batched by length together
+if TYPE_CHECKING:  # torch is imported when something is to be signed
+    from risedb.database.devices import Devices, OneModel
+    from risedb.database.windows import Window
+    from risedb.featurize import Phi
+
 _BULK_ROWS = 1000  # an add of as many seals at its end
+_CHUNKS_AHEAD, _WINDOWS_AHEAD = 16, 1
 
 
 class Adding:
@@ -27,38 +35,40 @@ class Adding:
     ----------
     store
         Locked for writing.
-    featurizer
-        Makes the signatures.
+    model
+        Called when the first new document has been read: what signs, on one device or several.
     fields
         What the fields of a row mean.
     on_error
         Stop at a row that cannot be used, or list it and go on.
-    commit_every
-        Documents in a commit.
+    every
+        When to commit.
     progress
         Called after each window of documents.
+    profile
+        Report where the time went.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         store: Store,
-        featurizer: Featurizer,
+        model: "Callable[[], OneModel | Devices]",
         *,
         fields: Fields,
         on_error: OnError,
-        commit_every: int,
+        every: CommitEvery,
         progress: Callable[[AddProgress], None] | None,
+        profile: bool,
     ) -> None:
         self._store = store
-        self._featurizer = featurizer
+        self._model = model
         self._fields = fields
-        self._on_error = on_error
-        self._commit_every = commit_every
-        self._progress = progress
-        self._seen: dict[int, int] = {}  # hashes of id and content of this input's documents
-        self._pending: list[tuple[Document, Signatures]] = []
-        self._skipped: list[BadRow] = []
-        self._added = self._unchanged = self._updated = self._truncated = self._tokens = 0
+        self._tally = Tally(on_error)
+        self._writing = Writing(store, every, self._tally)
+        self._progress = progress or (lambda _: None)
+        self._profile = profile
+        self._watch = Stopwatch()
+        self._rows = self._tokens = 0
 
     def run(self, rows: Rows) -> AddReport:
         """Add all rows and report.
@@ -69,112 +79,63 @@ class Adding:
             With ``on_error="stop"``, for the first row that cannot be used, naming its place. What was committed before
             stays.
         """
-        done = 0
-        numbered = enumerate(rows, 1)
-        while window := list(islice(numbered, _WINDOW)):
-            self._add_window([document for number, row in window for document in self._read(number, row)])
-            done += len(window)
-            if self._progress is not None:
-                committed = self._added + self._updated - len(self._pending)
-                self._progress(AddProgress(done, self._tokens, committed))
-        self._commit()
-        if self._added + self._updated >= _BULK_ROWS:
-            self._store.seal()
-        return AddReport(
-            self._added,
-            self._unchanged,
-            self._updated,
-            self._truncated,
-            tuple(self._skipped),
-            self._store.snapshot().rows,
-        )
+        start = perf_counter()
+        read = Ahead(read_documents(rows, self._fields, self._watch), _CHUNKS_AHEAD)
+        try:
+            chunks = new_documents(read, self._store, self._tally)
+            for chunk in chunks:  # as long as nothing is new, no model is needed
+                if chunk.new:
+                    self._sign(chain([chunk], chunks), read)
+                else:
+                    self._tell(chunk.rows)
+        finally:
+            read.close()
+            read.join(patient=False)
+        with self._watch("write"):
+            self._writing.commit()
+            if self._writing.committed >= _BULK_ROWS:
+                self._store.seal()
+        self._tell(self._rows)
+        seconds = {**dict.fromkeys(STAGES, 0.0), **self._watch.taken(), "total": perf_counter() - start}
+        return self._tally.report(self._store.snapshot().rows, seconds if self._profile else None)
 
-    def _read(self, number: int, row: Row | BadRow | Mapping[str, Any] | str) -> Iterator[Document]:
-        """Yield the row's document, unless it cannot be read or this input held it before."""
-        document = as_document(row, f"row {number}", self._fields)
-        if isinstance(document, BadRow):
-            self._reject(document.place, document.reason)
-            return
-        key = xxhash.xxh3_64_intdigest(document.id.encode())
-        content = xxhash.xxh3_64_intdigest(document.content_hash)
-        before = self._seen.get(key)
-        if before is None:
-            self._seen[key] = content
-            yield document
-        elif before == content:
-            self._unchanged += 1
-        else:
-            reason = f"the id {document.id!r} stands twice in this input, with other content than before"
-            self._reject(document.place, reason)
+    def _sign(self, chunks: Iterator[Chunk], read: Ahead[Any]) -> None:
+        """Take new documents to the writer, in windows, through the model, which is loaded now."""
+        from risedb.database.windows import Windows
 
-    def _add_window(self, documents: list[Document]) -> None:
-        known = self._store.lookup([document.id for document in documents])
-        new = []
-        for document, entry in zip(documents, known, strict=True):
-            if entry is not None and entry.content == document.content_hash:
-                self._unchanged += 1
-            else:
-                new.append((document, entry is not None))
-        encoded = encode_documents([document for document, _ in new], self._featurizer.model.tokenizer)
-        readable: list[tuple[Document, bool, Tokens]] = []
-        for (document, replaces), tokens in zip(new, encoded, strict=True):
-            if isinstance(tokens, InvalidInput):
-                self._reject(document.place, str(tokens))
-            elif not tokens.windows(self._featurizer.readout):
-                self._skip(
-                    document.place,
-                    "no position to score: nothing in it is predicted from a token before",
-                )
-            else:
-                readable.append((document, replaces, tokens))
-        self._sign(readable)
+        with self._model() as model:
+            windows = Windows(model.reading, self._store.identity, self._writing.most, self._tally, self._watch)
+            cut = Ahead(windows.cut(chunks), _WINDOWS_AHEAD)
+            try:
+                with ThreadPoolExecutor(1) as thread:
+                    written: Future[None] = thread.submit(lambda: None)
+                    began = perf_counter()
+                    for window, phi in model.sign(self._waited_for(cut), self._watch):
+                        windows.took(perf_counter() - began)
+                        with self._watch("wait for disk"):
+                            written.result()
+                        written = thread.submit(self._write, window, phi)
+                        self._tokens += window.size
+                        self._tell(window.rows)
+                        began = perf_counter()
+                    written.result()
+            finally:
+                read.close()  # wakes the thread that cuts, if it waits for rows
+                cut.close()
+                cut.join()
 
-    def _sign(self, documents: list[tuple[Document, bool, Tokens]]) -> None:
-        readout = self._featurizer.readout
-        phi = self._featurizer.phi([tokens for _, _, tokens in documents])
-        for i, (document, replaces, tokens) in enumerate(documents):
-            if not phi.finite[i]:
-                reason = f"the model gives NaN or infinite logits for document {document.id!r}"
-                self._reject(document.place, reason)
-                continue
-            one = Signatures.from_phi([document.id], phi.rh[i : i + 1], phi.gh[i : i + 1])
-            self._pending.append((document, one))
-            self._added += not replaces
-            self._updated += replaces
-            self._truncated += readout.long == "truncate" and len(tokens.ids) > readout.seq_len
-            self._tokens += sum(len(window.ids) for window in tokens.windows(readout))
-            if len(self._pending) >= self._commit_every:
-                self._commit()
+    def _waited_for(self, windows: Iterator["Window"]) -> Iterator["Window"]:
+        while True:
+            with self._watch("wait for tokens"):
+                window = next(windows, None)
+            if window is None:
+                return
+            yield window
 
-    def _commit(self) -> None:
-        if self._pending:
-            documents = [document for document, _ in self._pending]
-            self._store.append(
-                NewRows(
-                    Signatures.concatenate([signature for _, signature in self._pending]),
-                    [document.content_hash for document in documents],
-                    [document.record for document in documents],
-                )
-            )
-            self._pending.clear()
+    def _write(self, window: "Window", phi: "Phi") -> None:
+        with self._watch("write"):
+            self._writing.write(window.new, phi)
 
-    def _reject(self, place: str, reason: str) -> None:
-        """Stop at a row that cannot be used, or list it."""
-        if self._on_error == "stop":
-            msg = f"{place}: {reason}"
-            raise InvalidInput(msg)
-        self._skip(place, reason)
-
-    def _skip(self, place: str, reason: str) -> None:
-        self._skipped.append(BadRow(place, reason))
-
-
-def as_document(row: Row | BadRow | Mapping[str, Any] | str, place: str, fields: Fields) -> Document | BadRow:
-    """Give a row of a reader, a dict or a plain text its meaning; `place` names those that have none."""
-    if isinstance(row, BadRow):
-        return row
-    if isinstance(row, str):
-        row = {fields.text: row}
-    if isinstance(row, Mapping):
-        row = Row(place, row)
-    return fields.document(row)
+    def _tell(self, rows: int) -> None:
+        self._rows = rows
+        self._progress(AddProgress(rows, self._tokens, self._writing.committed))

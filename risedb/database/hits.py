@@ -75,6 +75,9 @@ class AddReport:
         Rows that were not stored, with the reason.
     rows
         Documents in the index now.
+    seconds
+        Where the time went, if that was asked for: read, tokenise, forward, head (with top-K), sketch, write, what the
+        model waited for tokens and for the disk, and total. Stages overlap; several devices' times are added up.
     """
 
     added: int
@@ -83,6 +86,7 @@ class AddReport:
     truncated: int
     skipped: tuple[BadRow, ...]
     rows: int
+    seconds: Mapping[str, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON."""

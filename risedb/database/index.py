@@ -1,5 +1,6 @@
 """RiseDB: one index, its model, and what one does with them. Composes corpus, featurize, storage and topk."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from risedb.config import DeviceConfig, Identity, LoadConfig
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
 from risedb.database.querying import Asking, Choices, Queries, Question, Scores, chosen, save_scores
-from risedb.database.remembered import load_remembered, require_same
+from risedb.database.remembered import Remembered, is_remembered, load_featurizer
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
 from risedb.signature import Signatures
@@ -21,6 +22,7 @@ from risedb.storage import Commit, CompactReport, Finding, Store, verify
 from risedb.topk import Ranked
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
+    from risedb.database.devices import Devices, OneModel
     from risedb.featurize import Featurizer, LanguageModel
 
 
@@ -102,29 +104,23 @@ class RiseDB:
             If it is another model or tokenizer than the index was built with.
         """
         if self._loaded is None:
-            from risedb.featurize import Featurizer
-
-            model = load_remembered(self._model, self._load, self._store.settings)
-            featurizer = Featurizer(
-                model,
-                self.identity.readout,
-                self.identity.sketch,
-                batch_tokens=self._batch_tokens,
-            )
-            require_same(self.identity, featurizer.identity, self.path)
-            self._loaded = featurizer
+            self._loaded = load_featurizer(self._model, self._remembered(), self._batch_tokens, self._load)
         return self._loaded
 
-    def add(
+    def add(  # noqa: PLR0913  the choices of an add
         self,
         rows: Iterable[Row | BadRow | Mapping[str, Any] | str],
         *,
         fields: Fields | None = None,
         on_error: Literal["stop", "skip"] = "stop",
-        commit_every: int = 1000,
+        commit_every: int | str | None = None,
+        devices: Sequence[str] = (),
         progress: Callable[[AddProgress], None] | None = None,
+        profile: bool = False,
     ) -> AddReport:
         """Add documents; a known one is computed again only if its content has changed.
+
+        The model is loaded when the first document that is new has been read. Rows are read in a thread of their own.
 
         Parameters
         ----------
@@ -135,32 +131,43 @@ class RiseDB:
         on_error
             At a row that cannot be used, stop, or list it in the report and go on.
         commit_every
-            Documents in a commit; what was committed survives whatever happens next.
+            Documents in a commit, or a time between two: ``1000``, ``"30s"``, ``"5min"``; by default ten seconds. What
+            was committed survives whatever happens next.
+        devices
+            Several devices to sign on, a process and a model on each: ``["cuda:0", "cuda:1"]``.
         progress
             Called now and then.
+        profile
+            Measure where the time goes, for the report.
 
         Raises
         ------
         InvalidInput
             With ``on_error="stop"``, for the first row that cannot be used.
+        IdentityMismatch, NotFound
+            If the model is another one than the index's, or is not where it was.
         Busy
             If another process is adding.
+        DeviceFailure
+            If one of several devices fails; what was committed stays.
         OutOfSpace, ReadOnly, DiskFailure
             If the disk does not take it; what was committed stays.
         """
         from risedb.database.adding import Adding
+        from risedb.database.writing import CommitEvery
 
-        if commit_every < 1:
-            msg = f"commit_every is {commit_every}; it must be at least 1"
-            raise InvalidInput(msg)
+        every = CommitEvery.parse(commit_every)
         self._store.lock()
+        if self._model is not None and not is_remembered(self._model, self._load, self._store.settings):
+            _ = self.featurizer  # another name, and perhaps another model: refused even if nothing is new
         adding = Adding(
             self._store,
-            self.featurizer,
+            lambda: self._signer(devices, profile=profile),
             fields=fields or self.fields,
             on_error=on_error,
-            commit_every=commit_every,
+            every=every,
             progress=progress,
+            profile=profile,
         )
         return adding.run(rows)
 
@@ -349,6 +356,19 @@ class RiseDB:
     def _ranked(self, queries: Queries, choices: Choices, k: int, *, bottom: bool) -> tuple[list[str], list[Ranked]]:
         question = self._question(queries, choices)
         return question.names, self._asking.rank(self._store.snapshot(), question, k, bottom=bottom)
+
+    def _remembered(self) -> Remembered:
+        return Remembered(self.path, self.identity, self._store.settings)
+
+    def _signer(self, devices: Sequence[str], *, profile: bool) -> "OneModel | Devices":
+        from risedb.database.devices import Devices, OneModel
+
+        if not devices:
+            return OneModel(self.featurizer, profile=profile)
+        name = self._model if isinstance(self._model, str) else None
+        self._loaded = self._model = None  # its memory is for the processes
+        load = functools.partial(load_featurizer, name, self._remembered(), self._batch_tokens)
+        return Devices(devices, load, self._load or LoadConfig(), profile=profile)
 
     def _question(self, queries: Queries, choices: Choices) -> Question:
         how = chosen(choices)  # checked before a model is loaded

@@ -6,7 +6,7 @@ content; the order of insertion is that of the first.
 
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NoReturn, Unpack
@@ -137,6 +137,7 @@ class Checkpoints(RiseDB):
             truncated=max(report.truncated for report in reports),
             skipped=tuple(dict.fromkeys(row for report in reports for row in report.skipped)),
             rows=len(self),
+            seconds=_summed([report.seconds for report in reports if report.seconds is not None]),
         )
 
     def delete(self, ids: Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
@@ -249,6 +250,10 @@ def verify(path: Path, *, full: bool = True) -> list[Finding]:
         for folder in checkpoint_folders(path, len(weights))
         for finding in verify_index(folder, full=full)
     ]
+
+
+def _summed(seconds: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
+    return {stage: sum(one[stage] for one in seconds) for stage in seconds[0]} if seconds else None
 
 
 class _Repeated:

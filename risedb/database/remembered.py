@@ -9,7 +9,16 @@ from risedb.config import Identity, LoadConfig
 from risedb.errors import IdentityMismatch, InvalidInput, NotFound
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
-    from risedb.featurize import LanguageModel
+    from risedb.featurize import Featurizer, LanguageModel
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remembered:
+    """What an index keeps of its model, apart from the store: another process may load by it."""
+
+    path: Path
+    identity: Identity
+    settings: Mapping[str, Any]
 
 
 def load_remembered(
@@ -43,12 +52,50 @@ def load_remembered(
         raise NotFound(msg) from error
 
 
+def load_featurizer(
+    model: "str | LanguageModel | None",
+    index: Remembered,
+    batch_tokens: int | None,
+    load: LoadConfig | None,
+) -> "Featurizer":
+    """Load the model that signs for an index.
+
+    Raises
+    ------
+    NotFound, InvalidInput
+        As for :func:`load_remembered`.
+    IdentityMismatch
+        If it is another model or tokenizer than the index was built with.
+    """
+    from risedb.featurize import Featurizer
+
+    identity = index.identity
+    loaded = load_remembered(model, load, index.settings)
+    featurizer = Featurizer(loaded, identity.readout, identity.sketch, batch_tokens=batch_tokens)
+    require_same(identity, featurizer.identity, index.path)
+    return featurizer
+
+
 def lasting_name(model: "str | LanguageModel") -> str | None:
     """Return the name under which the model is found again: a folder's absolute path, or the name itself."""
     if not isinstance(model, str):
         return None
     folder = Path(model).expanduser()
     return str(folder.resolve()) if model != "demo" and folder.is_dir() else model
+
+
+def is_remembered(model: "str | LanguageModel", load: LoadConfig | None, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a model is asked for by the name that the index remembers."""
+    revision = load.revision if load else None
+    return (
+        lasting_name(model) is not None
+        and lasting_name(model) == settings["model"]
+        and revision
+        in {
+            None,
+            settings["revision"],
+        }
+    )
 
 
 def require_same(identity: Identity, asked: Identity, path: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from risedb.config import ReadoutConfig
 from risedb.corpus import BadRow, Document, Fields, Row
-from risedb.database.adding import as_document
 from risedb.database.encoding import encode_documents
+from risedb.database.reading import as_document
 from risedb.errors import InvalidInput
 from risedb.featurize import Featurizer, Tokenizer, Tokens
 from risedb.signature import Signatures

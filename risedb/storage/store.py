@@ -133,7 +133,12 @@ class Store:
     def snapshot(self) -> Snapshot:
         """Return the index as of its commit; the value stays as it is while others write."""
         if self._stale or self._known is None:
-            self._known, self._stale = self._newest(), False
+            self._stale = False  # before it is read: what another thread changes meanwhile makes it stale again
+            try:
+                self._known = self._newest()
+            except BaseException:
+                self._stale = True
+                raise
         return self._known
 
     def refresh(self) -> bool:
@@ -142,9 +147,9 @@ class Store:
         self._stale = False
         return before is None or before.version != self._known.version
 
-    def lookup(self, ids: Sequence[str]) -> list[Version | None]:
-        """Find ids: each one's live row and content hash, or None."""
-        snapshot = self.snapshot()
+    def lookup(self, ids: Sequence[str], snapshot: Snapshot | None = None) -> list[Version | None]:
+        """Find ids, now or as of a snapshot: each one's live row and content hash, or None."""
+        snapshot = snapshot or self.snapshot()
         with self._catalog.read() as transaction:
             if transaction.number(b"oldest_commit") <= snapshot.commit.number:
                 return [version_at(transaction.versions(name), snapshot.commit.number) for name in ids]

@@ -66,7 +66,7 @@ def test_add_reports_to_people_on_stderr_and_to_programs_as_json(risedb_cli, poo
     assert "3 added; 3 documents in the index" in first.err
     again = risedb_cli("add", "pool.rise", pool, "--json")
     assert json.loads(again.out) == {
-        "added": 0, "unchanged": 3, "updated": 0, "truncated": 0, "skipped": [], "rows": 3,
+        "added": 0, "unchanged": 3, "updated": 0, "truncated": 0, "skipped": [], "rows": 3, "seconds": None,
     }  # fmt: skip
 
 
@@ -250,15 +250,15 @@ def test_every_verb_and_option_has_help():
 
 
 def test_interrupted_add_says_what_stays(risedb_cli, pool, monkeypatch):
-    from risedb.database.adding import Adding
+    from risedb.database.writing import Writing
 
-    commit = Adding._commit
+    commit = Writing.commit
 
     def commit_and_interrupt(self):
         commit(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Adding, "_commit", commit_and_interrupt)
+    monkeypatch.setattr(Writing, "commit", commit_and_interrupt)
     done = risedb_cli("add", "pool.rise", pool, "--model", "demo", "--commit-every", 2)
     assert done.code == 130
     assert "2 new documents were committed and stay, 2 are in the index" in done.err
