@@ -84,6 +84,23 @@ def store_table() -> str:
     return table(store["machine"], rows)
 
 
+def add_table() -> str:
+    """Render what an add costs beside the model."""
+    result = kept("add")
+    few, many, restart = result["few"], result["many"], result["restart"]
+    rows = [
+        (
+            f"peak memory, {few['added']:,} documents (and {many['added']:,})",
+            f"{few['peak_bytes'] / 2**20:,.0f} MiB ({many['peak_bytes'] / 2**20:,.0f} MiB)",
+        ),
+        (
+            f"the {restart['unchanged']:,} again, nothing new, no model loaded",
+            f"{restart['seconds']:.1f} s, {restart['peak_bytes'] / 2**20:,.0f} MiB",
+        ),
+    ]
+    return table(result["machine"], rows)
+
+
 def where_row(where: dict[str, Any]) -> str:
     times = where["milliseconds"].values()
     slowest = max(one["warm"]["median"] for one in times)
@@ -109,7 +126,7 @@ def table(machine: dict[str, Any], rows: list[tuple[str, str]]) -> str:
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
 
 
-TABLES = {"howdy": howdy_table, "scan": scan_table, "store": store_table}
+TABLES = {"howdy": howdy_table, "scan": scan_table, "store": store_table, "add": add_table}
 
 
 def synced(readme: str) -> str:

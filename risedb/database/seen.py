@@ -1,4 +1,4 @@
-"""Which ids an input has held, and with what content: 16 bytes each in a table of twice the room."""
+"""Which ids an input has held, and with what content: 21 to 43 bytes each."""
 
 from array import array
 
@@ -24,7 +24,7 @@ class Seen:
     def setdefault(self, key: int, value: int) -> int | None:
         """Return the value that the key has; if it has none, give it this one, and return None."""
         key = key or 1  # 0 marks an empty place
-        if 2 * self._count >= len(self._keys):
+        if 4 * self._count >= 3 * len(self._keys):
             self._grow()
         place = self._place(key)
         if self._keys[place]:
