@@ -21,19 +21,11 @@ import torch
 import risedb
 from benchmarks.machine import describe
 from risedb.corpus import Fields, Row, read
+from risedb.evaluation import CUTS, Ends, evaluate
 from risedb.featurize.batches import plan_batches
 
 TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 RESULT = Path(__file__).parent / "results" / "howdy.json"
-CUTS = (5, 10, 50, 100)
-
-
-def average_precision(labels: list[int]) -> float:
-    """Area under precision and recall of labels, best first; 0 without a positive."""
-    found = np.cumsum(labels)
-    if not found[-1]:
-        return 0.0
-    return float(np.sum(found / np.arange(1, len(labels) + 1) * labels) / found[-1])
 
 
 def bare_forward_seconds(db: risedb.RiseDB, documents: list[str]) -> float:
@@ -76,13 +68,10 @@ def build(path: Path, pool: list[Row], model: str, dtype: Any) -> tuple[risedb.R
 
 def ranking_quality(db: risedb.RiseDB, queries: list[Row]) -> dict[str, float]:
     """Average precision over the top K and the bottom K, mean over queries."""
-    signatures = db.sign(queries)
-    best, worst = db.query(signatures, k=max(CUTS)), db.query(signatures, k=max(CUTS), bottom=True)
-    labels = [
-        ([hit.record["label"] for hit in top], [hit.record["label"] for hit in bottom][::-1])
-        for top, bottom in zip(best, worst, strict=True)
-    ]
-    return {f"auprc@{k}": mean(average_precision(top[:k] + bottom[-k:]) for top, bottom in labels) for k in CUTS}
+    labels = np.array([record["label"] == 1 for _, records in db.documents() for record in records])
+    scores = np.concatenate([part.scores for part in db.scores(queries)])
+    measured = evaluate([Ends.of_scores(one, labels, max(CUTS)) for one in scores.T])
+    return {f"auprc@{k}": quality.auprc for k, quality in measured.items()}
 
 
 def query_latency(db: risedb.RiseDB, queries: list[Row]) -> dict[str, float]:

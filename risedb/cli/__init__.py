@@ -11,6 +11,7 @@ from risedb.cli.compact import compact
 from risedb.cli.delete import delete
 from risedb.cli.demo import demo
 from risedb.cli.diagnose import diagnose
+from risedb.cli.eval import evaluate
 from risedb.cli.export import export
 from risedb.cli.info import info
 from risedb.cli.log import log
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 for verb in (add, plan, query, delete, compact, info, log, export, backup, verify, repair, diagnose, demo):
     app.command()(verb)
+app.command("eval")(evaluate)
 
 
 @app.callback(invoke_without_command=True)

@@ -235,6 +235,10 @@ class RiseDB:
         """Yield the commits that can still be read, newest first."""
         return self._store.commits()
 
+    def count(self, *, where: Wanted = None) -> int:
+        """Count the documents whose record says so."""
+        return len(self._store.snapshot().live_sequences(Where.parse(where).conditions))
+
     def documents(self, *, where: Wanted = None) -> Iterator[tuple[Signatures, list[dict[str, Any]]]]:
         """Yield all documents in the order of their insertion, signatures and records, some thousand at a time."""
         return self._store.snapshot().documents(Where.parse(where).conditions)
