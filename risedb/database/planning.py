@@ -13,8 +13,8 @@ import numpy as np
 from risedb.config import ReadoutConfig, SketchConfig, StoreConfig
 from risedb.corpus import BadRow, Document, Fields, Row
 from risedb.corpus.sample import draw
-from risedb.database.adding import as_document
 from risedb.database.encoding import encode_documents
+from risedb.database.reading import as_document
 from risedb.errors import InvalidInput
 from risedb.featurize import Featurizer, LanguageModel, Tokens
 from risedb.storage import columns_bytes, pack_record
