@@ -41,6 +41,8 @@ class CompiledKernel:
         self._matrix = len(queries) >= _MATRIX_QUERIES and "torch" in sys.modules
         self._queries = integer_queries(queries, config, np.int8 if self._matrix else np.int16)
         self._floats = float_queries(queries, config, coded=False)
+        halves = np.split(self._floats.vectors, [queries.rh.shape[1]], axis=1)
+        self._float_rh, self._float_gh = map(np.ascontiguousarray, halves)  # else the loop reads number by number
         self._uncoded = NumpyKernel(queries, config, memory_bytes)
         self._config = config
         row_bytes = 4 * len(queries) + 24
@@ -90,10 +92,9 @@ class CompiledKernel:
             return pairs[0], pairs[1]
         at, of = pairs[:, np.argsort(pairs[0].astype(np.uint16), kind="stable")]  # by radix
         block.check(at)
-        vectors, width = self._floats.vectors, block.rh.shape[1]
         weights = channel_weights(block.norms[at], self._config)
-        upper = weights[:, 0] * _near_dots(block.rh, at, vectors[:, :width], of)
-        upper += weights[:, 1] * _near_dots(block.gh, at, vectors[:, width:], of)
+        upper = weights[:, 0] * _near_dots(block.rh, at, self._float_rh, of)
+        upper += weights[:, 1] * _near_dots(block.gh, at, self._float_gh, of)
         upper += stored_slack(weights, self._floats.error)
         upper *= self._floats.unit[of]
         upper += self._floats.offset[of]
