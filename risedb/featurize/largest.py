@@ -6,21 +6,14 @@ float32, bfloat16 and float16 are all in the same order, sign and magnitude. Loo
 no index can be negative, and every integer keeps its size: else LLVM would not vectorise them.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from risedb.jit import compiled
+
 _FOLDED, _LANES = 4, 16  # times k
-
-
-def _compiled(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 def largest(logits: NDArray[np.signedinteger], k: int, infinity: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -49,7 +42,7 @@ def largest(logits: NDArray[np.signedinteger], k: int, infinity: int) -> tuple[N
     return token_ids, finite
 
 
-@_compiled
+@compiled
 def _largest(logits: Any, constants: Any, token_ids: Any, finite: Any) -> None:
     zero, lowest, infinity = constants
     k, tokens = token_ids.shape[1], logits.shape[1]
@@ -76,7 +69,7 @@ def _largest(logits: Any, constants: Any, token_ids: Any, finite: Any) -> None:
             token_ids[n, i] = chosen[i] & 0xFFFFFFFF if finite[n] else i
 
 
-@_compiled
+@compiled
 def _extremes(row: Any, zero: Any, lowest: Any, high: Any, low: Any) -> None:
     """Fill high and low with each lane's extreme keys: a float's bits if positive, else minus those of its size."""
     high[:], low[:] = lowest, zero
@@ -88,7 +81,7 @@ def _extremes(row: Any, zero: Any, lowest: Any, high: Any, low: Any) -> None:
             high[i], low[i] = max(high[i], key), min(low[i], key)
 
 
-@_compiled
+@compiled
 def _floor(folded: Any, k: int, infinity: int) -> int:
     """Halve to a key that at least k of the maxima reach, and few more."""
     reached, missed = -infinity, infinity
@@ -106,7 +99,7 @@ def _floor(folded: Any, k: int, infinity: int) -> int:
     return reached
 
 
-@_compiled
+@compiled
 def _gather(row: Any, constants: Any, floor: int, maxima: Any, found: Any) -> int:
     """Write (-key, token id) of all that reach the floor, as one integer each; return how many there are."""
     zero, lowest = constants

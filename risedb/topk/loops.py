@@ -9,27 +9,20 @@ and go over views, so that no index can be negative: else LLVM would not vectori
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from risedb.jit import compiled
 from risedb.topk import bounds as formulas
 
 _TILE = 64  # rows that are looked at together
 
 
-def _compiled(function: Callable[..., Any], **choices: Any) -> Any:
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True, **choices)(function)
-    except RuntimeError:  # no folder for the cache can be written
-        return numba.njit(nogil=True, error_model="numpy", **choices)(function)
-
-
 def _any_order(function: Callable[..., Any]) -> Any:
     """Compile a sum whose bound holds for every order of summation."""
-    return _compiled(function, fastmath={"reassoc", "contract"})
+    return compiled(function, fastmath={"reassoc", "contract"})
 
 
 @intrinsic
@@ -42,10 +35,10 @@ def _float_of_half(_: Any, bits: Any) -> Any:
     return (types.float32(types.uint16), build) if bits == types.uint16 else None
 
 
-_code_factor, _code_slack = _compiled(formulas.code_factor), _compiled(formulas.code_slack)
+_code_factor, _code_slack = compiled(formulas.code_factor), compiled(formulas.code_slack)
 
 
-@_compiled
+@compiled
 def products(codes: Any, queries: Any, out: Any) -> None:
     """Fill out (m, n) int32 with products of codes (n, D) int8 and queries (m, D) int16."""
     for i in range(len(codes)):
@@ -57,7 +50,7 @@ def products(codes: Any, queries: Any, out: Any) -> None:
             out[j, i] = total
 
 
-@_compiled
+@compiled
 def bounds(norms: Any, coded: Any, live: Any, constants: Any, gain: Any, slack: Any) -> None:
     """Fill gain and slack (n,) float64; the slack of a row that is not live is NaN, which reaches no floor.
 
@@ -77,7 +70,7 @@ def bounds(norms: Any, coded: Any, live: Any, constants: Any, gain: Any, slack: 
             slack[i] = np.nan
 
 
-@_compiled
+@compiled
 def survivors(products: Any, rows: Any, queries: Any, start: int, stop: int, pairs: Any) -> int:
     """Write (row, query) of those that may reach the query's floor to pairs (2, most); return how many there are."""
     step, unit, offset, floors = queries
@@ -99,7 +92,7 @@ def survivors(products: Any, rows: Any, queries: Any, start: int, stop: int, pai
     return count
 
 
-@_compiled
+@compiled
 def _halved(products: Any) -> Any:
     width = len(products)
     while width > 1:
@@ -110,7 +103,7 @@ def _halved(products: Any) -> Any:
     return products[0]
 
 
-@_compiled
+@compiled
 def pair_dots(rows: Any, at: Any, queries: Any, of: Any, sums: Any) -> None:
     """Fill sums (p,) with products of rows (n, D) float32 or int8 and queries (m, D) float64, summed by halving."""
     terms = np.empty(rows.shape[1])
@@ -121,7 +114,7 @@ def pair_dots(rows: Any, at: Any, queries: Any, of: Any, sums: Any) -> None:
         sums[p] = _halved(terms)
 
 
-@_compiled
+@compiled
 def pair_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: Any) -> None:
     """Do the same for rows of float16's bits, or of bfloat16's if not `half`."""
     terms, floats = np.empty(rows.shape[1]), np.empty(rows.shape[1], np.float32)
@@ -134,7 +127,7 @@ def pair_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: An
         sums[p] = _halved(terms)
 
 
-@_compiled
+@compiled
 def _widen(row: Any, half: bool, floats: Any) -> None:
     if half:
         for d in range(len(floats)):
@@ -153,14 +146,14 @@ def _float32_dot(one: Any, other: Any) -> Any:
     return total
 
 
-@_compiled
+@compiled
 def near_dots(rows: Any, at: Any, queries: Any, of: Any, sums: Any) -> None:
     """Fill sums (p,) with float32 products of rows (n, D) float32 and queries (m, D) float32."""
     for p in range(len(at)):
         sums[p] = _float32_dot(rows[at[p]], queries[of[p]])
 
 
-@_compiled
+@compiled
 def near_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: Any) -> None:
     """Do the same for rows of 16 bits; pairs of one row should stand together, so that it is widened once."""
     floats = np.empty(rows.shape[1], np.float32)
