@@ -14,7 +14,7 @@ from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput
 from risedb.signature import Block, Signatures
 from risedb.storage import Snapshot
-from risedb.topk import Center, Part, Plan, QueryVectors, Ranked, all_scores, scan
+from risedb.topk import Center, Part, Plan, QueryVectors, Ranked, all_scores, scaled, scan
 
 if TYPE_CHECKING:  # imports torch
     from risedb.topk.lanes import Lanes
@@ -192,11 +192,14 @@ class Asking:
     def part(self, snapshot: Snapshot, question: Question, rows: NDArray[np.intp], weight: float) -> Part:
         """Return one checkpoint's part of a joint scan of the documents that stand at `rows`."""
         center, vectors, plan = self._prepared(snapshot, question)
-
-        def blocks() -> Iterable[tuple[Block, NDArray[np.float64] | None]]:
-            return center.paired(snapshot.blocks()) if center else ((block, None) for block in snapshot.blocks())
-
-        return Part(blocks=blocks, rows=rows, queries=vectors, config=question.score, weight=weight, plan=plan)
+        return Part(
+            blocks=lambda: scaled(snapshot.blocks(), center),
+            rows=rows,
+            queries=vectors,
+            config=question.score,
+            weight=weight,
+            plan=plan,
+        )
 
     def _prepared(self, snapshot: Snapshot, question: Question) -> tuple[Center | None, QueryVectors, Plan]:
         center = self._center(snapshot, question.score) if question.center else None

@@ -24,6 +24,9 @@ _FIXED = 2.0**36  # 2^27 unit vectors add up within an int64
 _SAME = 1e-6
 _STEP_NUMBERS = 2**18
 
+Scaled = tuple[Block, NDArray[np.float64] | None]
+"""A block and its rows' scales, (n,): what :func:`risedb.topk.scores.exact_scores` multiplies with."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Center:
@@ -71,10 +74,6 @@ class Center:
         )
         return cls(np.asarray(mean, np.float64), scales, config)
 
-    def paired(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, NDArray[np.float64]]]:
-        """Pair the same blocks with their rows' scales."""
-        return zip(blocks, self.scales, strict=True)
-
     def queries(self, signatures: Signatures) -> QueryVectors:
         """Return one centred query for each signature."""
         plain = QueryVectors.of(signatures, self.config)
@@ -82,6 +81,13 @@ class Center:
         moved *= _inverse_lengths(moved.copy())[:, None]
         width = plain.rh.shape[1]
         return QueryVectors(moved[:, :width], moved[:, width:], -(moved * self.mean).sum(axis=1))
+
+
+def scaled(blocks: Iterable[Block], center: Center | None) -> Iterator[Scaled]:
+    """Pair blocks with their rows' scales; with None where scores are not centred."""
+    if center is None:
+        return ((block, None) for block in blocks)
+    return zip(blocks, center.scales, strict=True)
 
 
 def _fused(block: Block, config: ScoreConfig) -> Iterator[tuple[NDArray[np.float64], slice]]:

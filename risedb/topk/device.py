@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.signature import Block
 from risedb.topk.best import Best, Ranked
+from risedb.topk.center import Scaled
 from risedb.topk.lanes import Lane, Lanes
 from risedb.topk.proposing import Proposal, Proposer
 from risedb.topk.scores import PairDots, QueryVectors, exact_scores
@@ -30,8 +31,6 @@ _TOGETHER = 128  # queries in a pass
 _PASSED_FOR = 16  # queries for which a pass of its own is made, or for all that there are
 _JOB = 1024  # pairs that one thread decides at once
 _WORTH_THREADS = 4 * _JOB  # pairs that one thread decides in several times what it takes to start more
-
-Shifted = tuple[Block, NDArray[np.float64] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class DeviceScan:
         Ranks without a device.
     """
 
-    blocks: Callable[[], Iterable[Shifted]]
+    blocks: Callable[[], Iterable[Scaled]]
     config: ScoreConfig
     k: int
     lanes: Lanes
@@ -111,10 +110,10 @@ class DeviceScan:
 class _Rows:
     """Finds rows again by the number under which a lane took them."""
 
-    blocks: Callable[[], Iterable[Shifted]]
+    blocks: Callable[[], Iterable[Scaled]]
     taken: dict[int, list[tuple[int, int, int]]]
     """For each lane its pieces: rows (padding too), block, first row there."""
-    held: list[Shifted] = field(default_factory=list)
+    held: list[Scaled] = field(default_factory=list)
     """The blocks, if they are few."""
 
     def first(self) -> Iterator[tuple[int, Block, NDArray[np.float64] | None]]:

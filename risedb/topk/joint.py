@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.signature import Block
 from risedb.topk.best import Best, Ranked
+from risedb.topk.center import Scaled
 from risedb.topk.kernels import Kernel
 from risedb.topk.plan import Plan
 from risedb.topk.scores import QueryVectors, exact_scores
@@ -41,7 +42,7 @@ class Part:
         With which kernel, and in how much memory.
     """
 
-    blocks: Callable[[], Iterable[tuple[Block, NDArray[np.float64] | None]]]
+    blocks: Callable[[], Iterable[Scaled]]
     rows: NDArray[np.intp]
     queries: QueryVectors
     config: ScoreConfig

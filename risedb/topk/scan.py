@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.signature import Block
 from risedb.topk.best import Best, Ranked
-from risedb.topk.center import Center
+from risedb.topk.center import Center, Scaled, scaled
 from risedb.topk.kernels import Kernel
 from risedb.topk.plan import Plan
 from risedb.topk.scores import QueryVectors, exact_scores
@@ -70,7 +70,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     if plan.engine == "torch":
         return _scan_on_devices(blocks, queries, config, k=k, center=center, plan=plan, lanes=lanes)
     heats = [_Heat(part, config, k, plan) for part in plan.groups(queries)]
-    slices = _Slices(center.paired(blocks) if center else _unscaled(blocks), heats)
+    slices = _Slices(scaled(blocks, center), heats)
     if plan.threads == 1 or plan.engine != "compiled":
         _work(slices, heats)
     else:
@@ -98,7 +98,7 @@ def _scan_on_devices(  # noqa: PLR0913  as for scan
     again = list(blocks) if isinstance(blocks, Iterator) else blocks
     host = replace(plan, engine=plan.host)
     return DeviceScan(
-        blocks=lambda: center.paired(again) if center else _unscaled(again),
+        blocks=lambda: scaled(again, center),
         config=config,
         k=k,
         lanes=lanes or Lanes(plan.devices),
@@ -126,18 +126,13 @@ def all_scores(
     kernel = plan.kernel(queries.part(slice(1)), config)
     m = len(queries)
     step = max(plan.most_pairs // m, 1)
-    for block, scale in center.paired(blocks) if center else _unscaled(blocks):
+    for block, scale in scaled(blocks, center):
         rows = np.flatnonzero(block.live)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             at, of = np.repeat(part, m), np.tile(np.arange(m), len(part))
             scores = exact_scores(block, at, queries, of, config, scale=scale, pair_dots=kernel.pair_dots)
             yield block.sequence[part], scores.reshape(len(part), m)
-
-
-def _unscaled(blocks: Iterable[Block]) -> Iterator[tuple[Block, None]]:
-    for block in blocks:
-        yield block, None
 
 
 class _Heat:
@@ -185,7 +180,7 @@ class _Heat:
 class _Slices:
     """Cuts blocks into slices for whichever thread asks next; small ones first, then each as large as all before it."""
 
-    def __init__(self, blocks: Iterable[tuple[Block, NDArray[np.float64] | None]], heats: list[_Heat]) -> None:
+    def __init__(self, blocks: Iterable[Scaled], heats: list[_Heat]) -> None:
         self._blocks = iter(blocks)
         self._block: Block | None = None
         self._scale: NDArray[np.float64] | None = None
@@ -193,7 +188,7 @@ class _Slices:
         self._start = self._cut = 0
         self._lock = threading.Lock()
 
-    def next(self, kernels: list[Kernel]) -> tuple[Block, NDArray[np.float64] | None] | None:
+    def next(self, kernels: list[Kernel]) -> Scaled | None:
         """Return rows that all kernels can take at once, and their scales; None when there are no more."""
         with self._lock:
             while self._block is None or self._start >= len(self._block):
