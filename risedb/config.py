@@ -17,7 +17,7 @@ _STORED = {"float16", "float32", "bfloat16", "int8"}
 _DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 MAX_CHANNEL = 2**20  # numbers: 2 MiB a document in float16
 
-_PRESETS = {
+PRESETS = {
     "compact": (16, 8, 28),
     "small": (64, 12, 64),
     "base": (128, 24, 128),
@@ -122,12 +122,12 @@ class SketchConfig:
             If `text` is neither.
         """
         parts = text.split("/")
-        if text in _PRESETS:
-            kr, kh, kg = _PRESETS[text]
+        if text in PRESETS:
+            kr, kh, kg = PRESETS[text]
         elif len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
             kr, kh, kg = map(int, parts)
         else:
-            presets = ", ".join(_PRESETS)
+            presets = ", ".join(PRESETS)
             msg = f"sketch dimensions {text!r} are neither Kr/Kh/Kg (128/24/128) nor one of {presets}"
             raise InvalidInput(msg)
         return cls(kr=kr, kh=kh, kg=kg, seed=seed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from risedb.config import ReadoutConfig, SketchConfig, StoreConfig
+from risedb.config import PRESETS, ReadoutConfig, SketchConfig, StoreConfig
 from risedb.corpus import BadRow, Document, Fields, Row
 from risedb.corpus.sample import draw
 from risedb.database.encoding import encode_documents
@@ -19,7 +19,6 @@ from risedb.errors import InvalidInput
 from risedb.featurize import Featurizer, LanguageModel, Tokens
 from risedb.storage import columns_bytes, pack_record
 
-PRESETS = ("compact", "small", "base", "large")
 _ROW_BYTES = (
     61  # of the smaller arrays: norms, sequence, commit, content, record_ends, row_crc32c, code_scale, code_error
 )
@@ -130,17 +129,20 @@ def plan(  # noqa: PLR0913  what an add takes, and how much to look at
     if not documents:
         msg = f"none of the {len(drawn)} rows that were looked at could be added"
         raise InvalidInput(msg)
-    lengths = [sum(len(window.ids) for window in one.windows(readout)) for one in tokens]
+    lengths = [one.tokens_read(readout) for one in tokens]
     total, spread = _total(lengths + [0] * (len(drawn) - len(documents)), count)
     added = round(count * len(documents) / len(drawn))
     presets = []
     timed: Sequence[Tokens] = ()
+    timed_tokens = 0
     for name in PRESETS:
         featurizer = Featurizer(model, readout, SketchConfig.parse(name), batch_tokens=batch_tokens)
-        timed = timed or _timed(tokens, lengths, featurizer, seconds)
+        if not timed:
+            timed = _timed(tokens, lengths, featurizer, seconds)
+            timed_tokens = sum(one.tokens_read(readout) for one in timed)
         start = perf_counter()
         featurizer.phi(timed)
-        rate = sum(len(window.ids) for one in timed for window in one.windows(readout)) / (perf_counter() - start)
+        rate = timed_tokens / (perf_counter() - start)
         disk = disk_bytes(documents, added, SketchConfig.parse(name))
         presets.append(PresetPlan(name, disk, _peak_memory(model), total / rate, rate))
     return PoolPlan(
@@ -152,7 +154,7 @@ def plan(  # noqa: PLR0913  what an add takes, and how much to look at
         truncated=sum(len(one.ids) > readout.seq_len for one in tokens) / len(tokens),
         device=str(model.device),
         dtype=str(model.head.dtype).removeprefix("torch."),
-        timed_tokens=sum(len(window.ids) for one in timed for window in one.windows(readout)),
+        timed_tokens=timed_tokens,
         presets=tuple(presets),
     )
 

@@ -86,7 +86,7 @@ class Windows:
             for one, readable in self._readable(chunk.new):
                 new.append(one)
                 tokens.append(readable)
-                size += sum(len(part.ids) for part in readable.windows(self._readout))
+                size += readable.tokens_read(self._readout)
                 if size >= self._batches * self._reading.batch_tokens or len(new) >= self._most:
                     yield Window(one.number, new, tokens, size)
                     new, tokens, size, before = [], [], 0, one.number

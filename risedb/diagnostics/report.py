@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from risedb.config import ReadoutConfig, SketchConfig
+from risedb.config import PRESETS, ReadoutConfig, SketchConfig
 from risedb.diagnostics.controlled import Candidate, controlled_ranks
 from risedb.diagnostics.factors import Factors
 from risedb.diagnostics.layers import LayerProfile, profile_layers
@@ -17,7 +17,6 @@ from risedb.diagnostics.sparsity import Sparsity, measure_sparsity
 from risedb.errors import InvalidInput
 from risedb.featurize import LanguageModel, Tokens
 
-PRESETS = ("compact", "small", "base", "large")
 OTHER_WIDTHS = ("128/8/128", "128/96/128", "32/24/32", "512/24/512")
 """Triples beside the presets: base with another Kh, and with other Kr and Kg."""
 LEAST_DOCUMENTS = 8

@@ -44,6 +44,10 @@ class Tokens:
         ]
         return [window for window in windows if window.first_target < len(window.ids)]
 
+    def tokens_read(self, config: ReadoutConfig) -> int:
+        """Count the tokens that go through the model: those of all windows."""
+        return sum(len(window.ids) for window in self.windows(config))
+
 
 class Tokenizer:
     """A Hugging Face tokenizer as RISE uses it: its own special tokens, no truncation, character offsets.
