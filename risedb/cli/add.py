@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from itertools import chain
 from typing import Annotated, Literal
 
 import typer
@@ -89,9 +88,9 @@ def add(
     [dim]risedb add pool.rise pool.jsonl --model EleutherAI/pythia-160m[/dim]
     """
     import risedb
-    from risedb.corpus import Fields, read
+    from risedb.corpus import Fields, read_all
 
-    rows = chain.from_iterable([read(source) for source in sources])  # bad names fail before the model loads
+    rows = read_all(sources)  # bad names fail before the model loads
     names = [f"cuda:{name}" if name.isdigit() else name for name in (devices or "").replace(" ", "").split(",") if name]
     load = LoadConfig(
         revision=revision,

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    model: Annotated[
-        str, typer.Option(help="'demo', a folder (also of a PEFT adapter), or a hub id.", show_default=False)
-    ],
+    model: options.NewModel,
     sample: Annotated[
         str, typer.Option(metavar="FILE", help="Documents in any format that add reads.", show_default=False)
     ],
@@ -33,7 +31,7 @@ def diagnose(
     threshold: Annotated[
         float, typer.Option(min=-1, max=1, help="Median Spearman at which a ranking counts as kept.")
     ] = 0.95,
-    seq_len: Annotated[int, typer.Option(min=2, help="Most tokens of a document.")] = 512,
+    seq_len: options.SeqLen = 512,
     json: options.Json = False,
     revision: options.Revision = None,
     dtype: options.DType = "auto",

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import chain, islice
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,14 +64,14 @@ def evaluate(
     auPRC and auROC are over the K best and the K worst documents, as in the paper's tables; all are means over queries.
     """
     import risedb
-    from risedb.corpus import read
+    from risedb.corpus import read_all
 
     wanted, at_k = _positive(label), _cuts(cuts)
     load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     choices = options.score_of(channel, lambda_rh, lambda_gh, no_normalize, center, memory)
     if where is not None:
         choices["where"] = where
-    rows = list(chain(*[read(source) for source in sources]))
+    rows = list(read_all(sources))
     with risedb.open(index, model, load=load, batch_tokens=batch_tokens, at=at) as db:
         result = _Evaluation(db, wanted, at_k, choices).run(rows, bm25=bm25)
     if json:

@@ -55,6 +55,10 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+NewModel = Annotated[
+    str, typer.Option("--model", help="'demo', a folder (also of a PEFT adapter), or a hub id.", show_default=False)
+]
+SeqLen = Annotated[int, typer.Option(min=2, help="Most tokens of a document.")]
 Models = Annotated[
     list[str] | None,
     typer.Option(

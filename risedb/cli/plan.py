@@ -20,12 +20,10 @@ def plan(
         list[str],
         typer.Argument(metavar="FILE…", help="The pool, in any format that add reads.", show_default=False),
     ],
-    model: Annotated[
-        str, typer.Option(help="'demo', a folder (also of a PEFT adapter), or a hub id.", show_default=False)
-    ],
+    model: options.NewModel,
     sample: Annotated[int, typer.Option(min=1, help="Documents that are looked at, drawn at random.")] = 1000,
     seconds: Annotated[float, typer.Option(min=0.1, help="About how long each preset is timed.")] = 3.0,
-    seq_len: Annotated[int, typer.Option(min=2, help="Most tokens of a document.")] = 512,
+    seq_len: options.SeqLen = 512,
     json: options.Json = False,
     revision: options.Revision = None,
     dtype: options.DType = "auto",
@@ -47,11 +45,9 @@ def plan(
 
     [dim]risedb plan pool.jsonl --model EleutherAI/pythia-160m[/dim]
     """
-    from itertools import chain
+    from risedb.corpus import Fields, read_all
 
-    from risedb.corpus import Fields, read
-
-    rows = chain.from_iterable([read(source) for source in sources])  # bad names fail before the model loads
+    rows = read_all(sources)  # bad names fail before the model loads
     fields = options.fields_of(
         Fields(), text_field, id_field, prompt_field, completion_field, messages_field, template, loss_on
     )

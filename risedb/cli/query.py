@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, islice, zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -103,6 +103,7 @@ def query(
     [dim]risedb query pool.rise --text "The cat is sleeping on the blanket."[/dim]
     """
     import risedb
+    from risedb.corpus import read, read_all
 
     if json and jsonl:
         msg = "--json and --jsonl are two outputs; use one of them"
@@ -124,7 +125,7 @@ def query(
         "where": where,
         **options.score_of(channel, lambda_rh, lambda_gh, no_normalize, center, memory),
     }
-    rows = _rows(sources or [])
+    rows = read_all(sources or [])  # bad names fail before the model loads
     with (
         risedb.open(index, models, weights=weights, load=load, batch_tokens=batch_tokens, at=at) as db,
         _output(out) as file,
@@ -140,19 +141,13 @@ def query(
             loss_on,
         )
         if minus is not None:
-            choices["minus"] = db.sign(_rows([minus]), fields=choices["fields"])
+            choices["minus"] = db.sign(read(minus), fields=choices["fields"])
         rankings = _rankings(db, id_ or [], text or [], rows, choices)
         if json or jsonl:
             _print_json(rankings, fields, file, one_list=json)
         else:
             for title, ranking in rankings:
                 print_ranking(ranking, title, db.fields, file)
-
-
-def _rows(sources: list[str]) -> "Iterator[Row | BadRow]":
-    from risedb.corpus import read
-
-    return chain(*[read(source) for source in sources])  # a list: bad names fail before the model loads
 
 
 def _rankings(

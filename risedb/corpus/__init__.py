@@ -11,7 +11,7 @@ from risedb.corpus.fields import Fields
 from risedb.corpus.json_rows import read_json, read_jsonl, read_stdin
 from risedb.corpus.python_docs import read_python_docs
 from risedb.corpus.row import BadRow, Row
-from risedb.corpus.source import count_rows, read
+from risedb.corpus.source import count_rows, read, read_all
 from risedb.corpus.table_rows import read_csv, read_parquet
 from risedb.corpus.text_rows import read_text_folder
 
@@ -22,6 +22,7 @@ __all__ = [
     "Row",
     "count_rows",
     "read",
+    "read_all",
     "read_csv",
     "read_dataset",
     "read_json",
