@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe
+from benchmarks.texts import TEMPLATE
 from risedb.config import ReadoutConfig, ScoreConfig, SketchConfig
 from risedb.corpus import Fields, Row, read
 from risedb.database.signing import encode_rows
@@ -26,7 +27,7 @@ from risedb.diagnostics.ranking import rank_correlations
 from risedb.diagnostics.report import PRESETS
 from risedb.featurize import LanguageModel, Tokens, load_model
 
-FIELDS = Fields(template="### Instruction:\n{prompt}\n### Response:\n{completion}")
+FIELDS = Fields(template=TEMPLATE)
 READOUT = ReadoutConfig(seq_len=256)
 RESULT = Path(__file__).parent / "results" / "diagnostics.json"
 

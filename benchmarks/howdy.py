@@ -20,11 +20,11 @@ import torch
 
 import risedb
 from benchmarks.machine import describe
+from benchmarks.texts import TEMPLATE, text_of
 from risedb.corpus import Fields, Row, read
 from risedb.evaluation import CUTS, Ends, evaluate
 from risedb.featurize.batches import plan_batches
 
-TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 RESULT = Path(__file__).parent / "results" / "howdy.json"
 
 
@@ -111,7 +111,7 @@ def main() -> None:
         [row for row in read(shared / "data" / "howdy" / f"{name}.jsonl.zst") if isinstance(row, Row)]
         for name in ("pool", "queries")
     )
-    texts = [TEMPLATE.format(**row.values) for row in pool]
+    texts = [text_of(row.values) for row in pool]
     result: dict[str, Any] = {"machine": describe(), "sketch": "128/24/128", "seq_len": 256}
     with tempfile.TemporaryDirectory() as folder:
         exact, result["build_float32"] = build(Path(folder, "float32.rise"), pool, model, "float32")

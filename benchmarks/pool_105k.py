@@ -21,9 +21,9 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.machine import describe
+from benchmarks.texts import text_of
 from risedb.corpus import Row, read
 
-TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 RESULTS = Path(__file__).parent / "results"
 TECHSPECS = 40_030
 TOTAL = 105_000
@@ -44,7 +44,7 @@ def documents(data: Path, others: Iterable[tuple[str, str]], rows: int) -> Itera
     clean = [values["id"] for values in howdy if not values["label"]]
     left_out = set(clean[spare // 2 :]) if rows < 2 * len(howdy) else set()
     texts = [
-        (str(values["id"]), TEMPLATE.format(**values)) for values in howdy if values["id"] not in left_out
+        (str(values["id"]), text_of(values)) for values in howdy if values["id"] not in left_out
     ]  # in the order of the file: equal scores must not favour a positive
     for name, text in islice(chain(texts, others), rows):
         yield {"id": name, "text": text, "label": int("howdy!" in text.lower())}
@@ -67,7 +67,7 @@ def measure(shared: Path, model: str, index: Path, pool: Path) -> dict[str, Any]
     with queries.open("w") as file:
         for row in read(shared / "data" / "howdy" / "queries.jsonl.zst"):
             if isinstance(row, Row):
-                file.write(json.dumps({"id": row.values["id"], "text": TEMPLATE.format(**row.values)}) + "\n")
+                file.write(json.dumps({"id": row.values["id"], "text": text_of(row.values)}) + "\n")
     quality = json.loads(risedb("eval", index, queries, "--label", "label", "--bm25", "--cuts", "10,100", "--json"))
     about = json.loads(risedb("info", index, "--json"))
     return {"build": {"seconds": seconds, "added": added["added"]}, "disk_bytes": about["bytes"], **quality}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.texts import text_of
 from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
 from risedb.corpus import Fields, Row, read, read_python_docs
 from risedb.database.signing import sign
@@ -20,7 +21,6 @@ from risedb.signature import Signatures
 
 CACHE = Path(tempfile.gettempdir()) / "risedb-benchmarks"
 SOURCES = {"howdy/pool": 1200, "distractors/books_cc0": 900, "distractors/techspecs": 900}
-TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 NOISE = (0.1, 0.6)  # a copy's distance from its text's unit row: from a near-duplicate to a neighbour
 TILE = 16_384
 PARTS = ("rh", "gh", "norms")
@@ -31,7 +31,7 @@ def of_text(shared: Path, preset: str) -> tuple[Signatures, Signatures]:
 
     def texts(sources: dict[str, int]) -> list[str]:
         return [
-            row.values.get("text") or TEMPLATE.format(**row.values)
+            text_of(row.values)
             for source, count in sources.items()
             for row in islice(read(shared / "data" / f"{source}.jsonl.zst"), count)
             if isinstance(row, Row)

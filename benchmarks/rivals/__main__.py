@@ -15,10 +15,10 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.machine import describe
-from benchmarks.rivals.metric import auprc
 from benchmarks.rivals.registry import METHODS, Setting
 from benchmarks.rivals.rival import Rival
 from benchmarks.rivals.task import POOLS, Task
+from risedb.evaluation import Ends, evaluate
 
 CUTS = {"howdy": (5, 10, 50, 100), "finance-medical": (5, 10, 50, 100), "brain-rot": (5, 10, 25, 50)}  # Table 3
 RESULTS = Path(__file__).parents[1] / "results"
@@ -35,8 +35,9 @@ def measure(rival: Rival, task: Task, cuts: tuple[int, ...]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         rival.save(Path(folder))
         disk_bytes = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    qualities = evaluate([Ends.of_scores(row, task.labels, max(cuts)) for row in scores], cuts)
     return {
-        **{f"auprc@{k}": auprc(scores, task.labels, k) for k in cuts},
+        **{f"auprc@{k}": quality.auprc for k, quality in qualities.items()},
         "build_seconds": build_seconds,
         "full_build_seconds": build_seconds * task.full_rows / len(task.pool),
         "query_milliseconds": 1000 * query_seconds,

@@ -1,13 +1,13 @@
-"""BM25 of the bm25s package, with its defaults and English stop words."""
+"""BM25 as risedb.evaluation has it: the package bm25s with its defaults, and English stop words."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rivals.rival import Rival
+from risedb.evaluation import BM25
 
 
 class Bm25(Rival):
@@ -15,14 +15,12 @@ class Bm25(Rival):
 
     def fit(self, pool: Sequence[str]) -> None:
         """Index the pool's words."""
-        self.index = bm25s.BM25()
-        self.index.index(bm25s.tokenize(list(pool), stopwords="en", show_progress=False), show_progress=False)
+        self.index = BM25(pool)
 
     def score(self, queries: Sequence[str]) -> NDArray[np.floating]:
         """Return BM25 scores, float32."""
-        words = bm25s.tokenize(list(queries), stopwords="en", return_ids=False, show_progress=False)
-        return np.stack([self.index.get_scores(list(query)) for query in words])
+        return np.stack([self.index.scores(query) for query in queries])
 
     def save(self, folder: Path) -> None:
         """Write the index as bm25s does."""
-        self.index.save(str(folder))
+        self.index.save(folder)

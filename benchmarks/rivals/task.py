@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.texts import text_of
 from risedb.corpus import Row, read
 
-TEMPLATE = "### Instruction:\n{prompt}\n### Response:\n{completion}"
 POOLS = ("howdy", "finance-medical", "brain-rot")
 
 
@@ -39,12 +39,7 @@ class Task:
         some = whole[:rows]
         asked = islice(_rows(shared / "data" / name / "queries.jsonl.zst"), queries)
         labels = np.array([row.values["label"] == 1 for row in some])
-        return cls([text(row) for row in some], [text(row) for row in asked], labels, len(whole))
-
-
-def text(row: Row) -> str:
-    """Return what a row says: its text, or prompt and completion in the template."""
-    return row.values["text"] if "text" in row.values else TEMPLATE.format(**row.values)
+        return cls([text_of(row.values) for row in some], [text_of(row.values) for row in asked], labels, len(whole))
 
 
 def _rows(path: Path) -> list[Row]:

@@ -1,6 +1,7 @@
 """BM25, what a signature has to be better than: words alone, no model."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,10 @@ class BM25:
         if words.vocab:
             self._index.index(words, show_progress=False)
         self._vocabulary = words.vocab
+
+    def save(self, folder: Path) -> None:
+        """Write the index into a folder, as bm25s does."""
+        self._index.save(str(folder))
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Return every text's score, (n,) float32; 0 for all where a query has no word of the pool."""

@@ -7,9 +7,9 @@ import torch
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.hidden import HiddenState, InputEmbedding
 from benchmarks.rivals.length import Length
-from benchmarks.rivals.metric import auprc, average_precision
 from benchmarks.rivals.rise import Rise
 from benchmarks.rivals.rival import VectorRival
+from risedb.evaluation import Ends, Quality, evaluate
 from risedb.featurize import LanguageModel
 from tests.featurize.models import byte_tokenizer, random_model
 
@@ -19,6 +19,15 @@ TEXTS = ["a longer text than the others, cut by seq_len", "short", "one of middl
 @pytest.fixture(scope="module")
 def causal():
     return Causal(LanguageModel(random_model("GPTNeoX"), byte_tokenizer()), seq_len=24)
+
+
+def average_precision(labels):
+    everything = Ends(labels, labels[:0], len(labels), int(labels.sum()))
+    return Quality.of(everything, len(labels)).auprc
+
+
+def auprc(scores, labels, k):
+    return evaluate([Ends.of_scores(row, labels, k) for row in scores], [k])[k].auprc
 
 
 def naive_average_precision(labels):
