@@ -16,21 +16,11 @@ from risedb.database.ahead import Ahead
 from risedb.database.seen import Seen
 from risedb.database.writing import CommitEvery
 from risedb.errors import DeviceFailure, IdentityMismatch, InvalidInput
-from risedb.featurize import Featurizer, load_model
+from risedb.featurize import Featurizer
 from risedb.storage import Store
 
 COMPACT = SketchConfig.parse("compact")
 ROWS = [{"id": f"d{i}", "text": f"The cat {'and the dog ' * (i % 5)}sleeps, {i}."} for i in range(12)]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("demo")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "pool.rise"
 
 
 def new_index(path, model):

@@ -11,7 +11,6 @@ import pytest
 import risedb
 from risedb.database.exporting import export
 from risedb.errors import AlreadyExists, InvalidInput, NotFound, ReadOnly
-from risedb.featurize import load_model
 
 POOL = [
     {"id": "cat", "text": "The cat sleeps on the blanket.", "source": "pets", "year": 2020},
@@ -19,16 +18,6 @@ POOL = [
     {"id": "path", "text": "Return the absolute pathname of the file or directory.", "source": "files", "year": 2022},
     {"id": "dog", "text": "The dog sleeps on the blanket, and the cat on the dog.", "source": "pets", "year": 2023},
 ]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("demo")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "pool.rise"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import risedb
 from risedb.config import LoadConfig, ReadoutConfig, SketchConfig, StoreConfig
 from risedb.corpus import BadRow, Fields, Row, read_python_docs
 from risedb.errors import Busy, IdentityMismatch, InvalidInput, NotFound
-from risedb.featurize import LanguageModel, load_model
+from risedb.featurize import LanguageModel
 from tests import oracle
 from tests.featurize.models import byte_tokenizer, random_model
 
@@ -27,16 +27,6 @@ POOL = [
     {"id": "path", "text": "Return the absolute pathname of the file or directory.", "source": "files"},
     {"id": "dog", "text": "The dog sleeps on the blanket, and the cat on the dog.", "source": "pets"},
 ]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("demo")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "pool.rise"
 
 
 @pytest.fixture

@@ -44,11 +44,6 @@ def models(folders):
     return [load_model(folder) for folder in folders]
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "pool.rise"
-
-
 def opened(path, models, **options):
     return risedb.open(path, models, create=True, sketch=SketchConfig.parse("compact"), **options)
 

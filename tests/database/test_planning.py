@@ -10,17 +10,11 @@ from risedb.config import ReadoutConfig, SketchConfig
 from risedb.corpus import BadRow, Fields, Row, read_python_docs
 from risedb.database.planning import PRESETS, disk_bytes, plan
 from risedb.errors import InvalidInput
-from risedb.featurize import load_model
 from risedb.signature import Signatures
 from risedb.storage import NewRows, Store
 from tests.storage.pools import IDENTITY
 
 READOUT = ReadoutConfig(seq_len=32)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("demo")
 
 
 def pool(n):

@@ -8,17 +8,11 @@ import pytest
 import risedb
 from risedb.config import ScoreConfig, SketchConfig, StoreConfig
 from risedb.errors import InvalidInput
-from risedb.featurize import load_model
 from tests.topk.pools import fused
 
 TEXTS = [f"Item {i}: the {word} sleeps near the {other}." for i, (word, other) in enumerate(
     zip(["cat", "dog", "lock", "path"] * 5, ["file", "blanket", "thread"] * 7, strict=False)
 )]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def model():
-    return load_model("demo")
 
 
 @pytest.fixture(params=["float16", "float32", "bfloat16", "int8"])
