@@ -1,6 +1,5 @@
 """RiseDB: one index, its model, and what one does with them. Composes corpus, featurize, storage and topk."""
 
-import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from risedb.config import DeviceConfig, Identity, LoadConfig
 from risedb.corpus import BadRow, Fields, Row
 from risedb.database.hits import AddProgress, AddReport, Hit, Ranking
 from risedb.database.querying import Asking, Choices, Queries, Question, Scores, chosen, save_scores
-from risedb.database.remembered import Remembered, is_remembered, load_featurizer
+from risedb.database.remembered import Remembered
+from risedb.database.signer import Signer
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
 from risedb.signature import Signatures
@@ -22,7 +22,6 @@ from risedb.storage import Commit, CompactReport, Finding, Store, verify
 from risedb.topk import Ranked
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
-    from risedb.database.devices import Devices, OneModel
     from risedb.featurize import Featurizer, LanguageModel
 
 
@@ -43,10 +42,7 @@ class RiseDB:
         devices: DeviceConfig | None = None,
     ) -> None:
         self._store = store
-        self._model = model
-        self._load = load
-        self._batch_tokens = batch_tokens
-        self._loaded: Featurizer | None = None
+        self._signer = Signer(Remembered(store.path, store.identity, store.settings), model, load, batch_tokens)
         self._devices = devices
         self._asking = Asking(store.config, devices)
 
@@ -71,9 +67,8 @@ class RiseDB:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open the index again in another process, as of the same commit, for reading; a model is loaded anew there."""
-        name = self._model if isinstance(self._model, str) else None
-        commit = self._store.snapshot().commit.number
-        return _reopened, (self.path, commit, name, self._load, self._batch_tokens, self._devices)
+        commit, signer = self._store.snapshot().commit.number, self._signer
+        return _reopened, (self.path, commit, signer.name, signer.load, signer.batch_tokens, self._devices)
 
     def __enter__(self) -> Self:
         """Return the index itself."""
@@ -103,9 +98,7 @@ class RiseDB:
         IdentityMismatch
             If it is another model or tokenizer than the index was built with.
         """
-        if self._loaded is None:
-            self._loaded = load_featurizer(self._model, self._remembered(), self._batch_tokens, self._load)
-        return self._loaded
+        return self._signer.featurizer
 
     def add(  # noqa: PLR0913  the choices of an add
         self,
@@ -158,11 +151,10 @@ class RiseDB:
 
         every = CommitEvery.parse(commit_every)
         self._store.lock()
-        if self._model is not None and not is_remembered(self._model, self._load, self._store.settings):
-            _ = self.featurizer  # another name, and perhaps another model: refused even if nothing is new
+        self._signer.require_asked()  # even if nothing is new
         adding = Adding(
             self._store,
-            lambda: self._signer(devices, profile=profile),
+            lambda: self._signer.on(devices, profile=profile),
             fields=fields or self.fields,
             on_error=on_error,
             every=every,
@@ -361,26 +353,15 @@ class RiseDB:
         question = self._question(queries, choices)
         return question.names, self._asking.rank(self._store.snapshot(), question, k, bottom=bottom)
 
-    def _remembered(self) -> Remembered:
-        return Remembered(self.path, self.identity, self._store.settings)
-
-    def _signer(self, devices: Sequence[str], *, profile: bool) -> "OneModel | Devices":
-        from risedb.database.devices import Devices, OneModel
-
-        if not devices:
-            return OneModel(self.featurizer, profile=profile)
-        name = self._model if isinstance(self._model, str) else None
-        self._loaded = self._model = None  # its memory is for the processes
-        load = functools.partial(load_featurizer, name, self._remembered(), self._batch_tokens)
-        return Devices(devices, load, self._load or LoadConfig(), profile=profile)
-
     def _question(self, queries: Queries, choices: Choices) -> Question:
+        how, signed, subtracted = self._signed(queries, choices)
+        return Question(queries=signed, minus=subtracted, device=self._signer.device, **how)
+
+    def _signed(self, queries: Any, choices: Choices) -> tuple[dict[str, Any], Any, Any]:
+        """Return how to ask, and the signatures of the queries and of what is subtracted, or None."""
         how = chosen(choices)  # checked before a model is loaded
         fields, minus = choices.get("fields"), choices.get("minus")
-        signed = self.sign(queries, fields=fields)
-        subtracted = None if minus is None else self.sign(minus, fields=fields)
-        device = "cpu" if self._loaded is None else str(self._loaded.model.device)
-        return Question(queries=signed, minus=subtracted, device=device, **how)
+        return how, self.sign(queries, fields=fields), None if minus is None else self.sign(minus, fields=fields)
 
     def _ranking(self, name: str, ranked: Ranked) -> Ranking:
         records = self._store.records(ranked.sequence.tolist())

@@ -15,7 +15,7 @@ from risedb.corpus import BadRow, Fields, Row
 from risedb.database.alignment import Alignment
 from risedb.database.hits import AddProgress, AddReport
 from risedb.database.index import RiseDB
-from risedb.database.querying import Choices, Queries, Question, Scores, chosen
+from risedb.database.querying import Choices, Queries, Question, Scores
 from risedb.database.where import Wanted
 from risedb.errors import Corrupt, InvalidInput
 from risedb.signature import Signatures
@@ -66,8 +66,8 @@ class Checkpoints(RiseDB):
     """
 
     def __init__(self, path: Path, children: Sequence[RiseDB], weights: Sequence[float]) -> None:
-        first = children[0]
-        super().__init__(first._store, model=first._model, load=first._load, batch_tokens=first._batch_tokens)
+        first, signer = children[0], children[0]._signer
+        super().__init__(first._store, model=signer.model, load=signer.load, batch_tokens=signer.batch_tokens)
         self.children = tuple(children)
         self.weights = tuple(weights)
         self._folder = path
@@ -128,7 +128,7 @@ class Checkpoints(RiseDB):
         with _Repeated(rows, self._folder) as repeated:
             for child in self.children:
                 reports.append(child.add(repeated, progress=shown, **choices))
-                child._loaded = None  # the next model takes its place
+                child._signer.loaded = None  # the next model takes its place
                 sofar = newest
         return AddReport(
             added=max(report.added for report in reports),
@@ -212,11 +212,9 @@ class Checkpoints(RiseDB):
         return names, joint_scan(parts, aligned.sequence, k=min(k, max(len(aligned), 1)), bottom=bottom)
 
     def _asked(self, queries: Any, choices: Choices) -> tuple[list[str], list[Part], Alignment]:
-        how = chosen(choices)  # checked before a model is loaded
-        fields, minus = choices.get("fields"), choices.get("minus")
-        signed = self.sign(queries, fields=fields).parts
-        subtracted = [None] * len(signed) if minus is None else self.sign(minus, fields=fields).parts
-        questions = [Question(queries=one, minus=less, **how) for one, less in zip(signed, subtracted, strict=True)]
+        how, signed, subtracted = self._signed(queries, choices)
+        minus = [None] * len(signed.parts) if subtracted is None else subtracted.parts
+        questions = [Question(queries=one, minus=less, **how) for one, less in zip(signed.parts, minus, strict=True)]
         aligned = self._alignment().where(self._store.snapshot(), how["where"].conditions)
         parts = [
             child._asking.part(child._store.snapshot(), question, rows, weight)

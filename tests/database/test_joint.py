@@ -211,15 +211,15 @@ def test_handle_travels_to_another_process(path, folders):
         with pickle.loads(pickle.dumps(db)) as copy:
             assert isinstance(copy, Checkpoints)
             assert ranked(copy, QUERIES[:1]) == ranked(db, QUERIES[:1])
-        assert db.children[0]._loaded is not None  # for queries
+        assert db.children[0]._signer.loaded is not None  # for queries
 
 
 def test_add_holds_one_model_at_a_time(path, folders):
     with opened(path, folders) as db:
         seen = []
-        db.add(ROWS[:3], progress=lambda _: seen.append([child._loaded is not None for child in db.children]))
+        db.add(ROWS[:3], progress=lambda _: seen.append([child._signer.loaded is not None for child in db.children]))
         assert [one for one, _ in itertools.groupby(seen)] == [[True, False], [False, True]]
-        assert [child._loaded for child in db.children] == [None, None]
+        assert [child._signer.loaded for child in db.children] == [None, None]
 
 
 def test_what_cannot_be_opened_is_refused_by_name(path, models, folders, tmp_path):
