@@ -61,6 +61,8 @@ class Featurizer:
 
     Attributes
     ----------
+    batch_tokens
+        As above, or the default.
     timer
         Entered around each part of the work, by name: ``forward``, ``head`` (logits, top-K, supports), ``sketch``.
 
@@ -87,16 +89,11 @@ class Featurizer:
         self.model = model
         self.readout = readout
         self.sketches = FactorSketches(model.head, sketch)
-        self._batch_tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 8192)
+        self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 8192)
         position_bytes = model.head.itemsize * len(model.head)
         self._chunk = max(_LOGITS_BYTES // position_bytes, 1)  # positions whose logits exist at once
         self._sketch = sketch
         self.timer: Timer = untimed
-
-    @property
-    def batch_tokens(self) -> int:
-        """Most tokens in one forward pass."""
-        return self._batch_tokens
 
     @property
     def identity(self) -> Identity:
@@ -122,7 +119,7 @@ class Featurizer:
         gh = torch.zeros(len(documents), self._sketch.gh_dim, device=self.model.device)
         finite = torch.ones(len(documents), dtype=torch.bool, device=self.model.device)
         positions = np.zeros(len(documents), dtype=np.int64)
-        for batch in plan_batches([len(window.ids) for _, window in windows], self._batch_tokens):
+        for batch in plan_batches([len(window.ids) for _, window in windows], self.batch_tokens):
             rows = torch.tensor([windows[i][0] for i in batch], device=self.model.device)
             batch_rh, batch_gh, batch_finite = self._batch_phi([windows[i][1] for i in batch])
             rh.index_add_(0, rows, batch_rh)
