@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch is imported when something is to be signed
     from risedb.database.windows import Window
     from risedb.featurize import Phi
 
-_BULK_ROWS = 1000  # an add of as many seals at its end
+BULK_ROWS = 1000  # an add of as many seals at its end
 _CHUNKS_AHEAD, _WINDOWS_AHEAD = 16, 1
 
 
@@ -93,7 +93,7 @@ class Adding:
             read.join(patient=False)
         with self._watch("write"):
             self._writing.commit()
-            if self._writing.committed >= _BULK_ROWS:
+            if self._writing.committed >= BULK_ROWS:
                 self._store.seal()
         self._tell(self._rows)
         seconds = {**dict.fromkeys(STAGES, 0.0), **self._watch.taken(), "total": perf_counter() - start}

@@ -13,6 +13,7 @@ import numpy as np
 from risedb.config import PRESETS, ReadoutConfig, SketchConfig, StoreConfig
 from risedb.corpus import BadRow, Document, Fields, Row
 from risedb.corpus.sample import draw
+from risedb.database.adding import BULK_ROWS
 from risedb.database.encoding import encode_documents
 from risedb.database.reading import as_document
 from risedb.errors import InvalidInput
@@ -26,7 +27,7 @@ _TAIL_ROW_BYTES = 44  # norms, sequence, commit, content, scale, record_ends
 _FIRST_BYTES = 180_000  # of an index after its first commit, besides the documents
 _ID_BYTES = 57  # of an id's entry in the catalog, besides the id
 _ID_SPREAD = 2.2  # LMDB's pages are half full, and copied on write
-_COMMIT = 1000  # documents in a commit; as many seal
+_STEP = 1000  # documents in a commit, about; the tail is taken to grow by as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +173,10 @@ def disk_bytes(documents: Sequence[Document], count: int, sketch: SketchConfig) 
     columns = (len(columns_bytes([*half, *rest])) - len(columns_bytes(half))) / len(rest)
     ids = _ID_SPREAD * (_ID_BYTES + float(np.mean([len(one.id.encode()) for one in documents])))
     tail_row = 2 * numbers + _TAIL_ROW_BYTES + records
-    if count < _COMMIT:
+    if count < BULK_ROWS:
         return round(_FIRST_BYTES + count * (ids + tail_row))
-    held = int((StoreConfig().seal_bytes - 1) // (_COMMIT * tail_row)) * _COMMIT
-    fullest = min(count, held) + min(
-        held, max(count - held - _COMMIT, 0)
-    )  # LMDB takes what a seal freed one seal later
+    held = int((StoreConfig().seal_bytes - 1) // (_STEP * tail_row)) * _STEP
+    fullest = min(count, held) + min(held, max(count - held - _STEP, 0))  # LMDB takes what a seal freed one seal later
     row = 3 * numbers + _ROW_BYTES + records + columns
     return round(_FIRST_BYTES + count * (ids + row) + fullest * tail_row)
 
