@@ -5,6 +5,7 @@ int8 and, if torch is there already, its integer matrix product (VNNI, where the
 
 The bound of codes is one of the worst case, by far: over thousands of numbers most of what it lets through is far from
 the floor. So those pairs are looked at once more, by float32 products of the stored rows, and few are left to decide.
+That pays where rows are long, and read once for several queries: :mod:`risedb.topk.plan` knows.
 """
 
 import sys
@@ -35,9 +36,13 @@ class CompiledKernel:
         The queries, and the weights they were made with.
     memory_bytes
         Bound on what it holds.
+    looks_again
+        Whether to look once more at what codes let through.
     """
 
-    def __init__(self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int) -> None:
+    def __init__(
+        self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int, *, looks_again: bool = True
+    ) -> None:
         self._matrix = len(queries) >= _MATRIX_QUERIES and "torch" in sys.modules
         self._queries = integer_queries(queries, config, np.int8 if self._matrix else np.int16)
         self._floats = float_queries(queries, config, coded=False)
@@ -45,6 +50,7 @@ class CompiledKernel:
         self._float_rh, self._float_gh = map(np.ascontiguousarray, halves)  # else the loop reads number by number
         self._uncoded = NumpyKernel(queries, config, memory_bytes)
         self._config = config
+        self._looks_again = looks_again
         row_bytes = 4 * len(queries) + 24
         self._slice_rows = max(min(memory_bytes // row_bytes, _CACHED_PRODUCTS // (len(queries) + 15)), 1)  # <= 2^16
         self._buffer = np.empty(0, np.int32)
@@ -88,7 +94,7 @@ class CompiledKernel:
 
     def _refined(self, block: Block, pairs: NDArray[np.intp], floors: NDArray[np.float64]) -> Pairs:
         """Keep of pairs, (2, p), those that may reach the floors by float32's bound too, ordered by row."""
-        if block.rh.dtype == np.int8 or not pairs.size:  # such codes are the rows
+        if block.rh.dtype == np.int8 or not self._looks_again or not pairs.size:  # codes in int8 are the rows
             return pairs[0], pairs[1]
         at, of = pairs[:, np.argsort(pairs[0].astype(np.uint16), kind="stable")]  # by radix
         block.check(at)

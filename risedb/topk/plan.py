@@ -13,6 +13,7 @@ _QUERIES = 128  # ranked together: what is read once from memory and stays in a 
 _DECIDED = 5_000  # products that take NumPy as long as deciding a query's rows
 _WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
 _WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
+_WORTH_SECOND_LOOK = (9, 1024)  # queries, which share rows then, and numbers a row
 _WORTH_DEVICE = 10**7  # products that NumPy computes while a device is told what to do
 
 
@@ -36,6 +37,8 @@ class Plan:
     """Threads of the compiled kernel, and of what decides for devices."""
     first_pairs: int | None = None
     """Pairs of the first slice, all of which are decided; k may ask for more."""
+    looks_again: bool = True
+    """Whether the compiled kernel looks in float32 at what codes let through, before it is decided."""
 
     @classmethod
     def choose(  # noqa: PLR0913  what there is to know of a scan
@@ -77,7 +80,13 @@ class Plan:
             engine = "compiled" if compiled else "numpy"
         else:
             engine = "torch" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
-        return cls(engine=engine, devices=devices or ("cpu",), memory_bytes=memory_bytes, threads=_cores())
+        return cls(
+            engine=engine,
+            devices=devices or ("cpu",),
+            memory_bytes=memory_bytes,
+            threads=_cores(),
+            looks_again=queries >= _WORTH_SECOND_LOOK[0] and width >= _WORTH_SECOND_LOOK[1],
+        )
 
     @property
     def host(self) -> str:
@@ -109,7 +118,7 @@ class Plan:
         if self.engine == "compiled":
             from risedb.topk.compiled import CompiledKernel
 
-            return CompiledKernel(queries, config, share // self.threads)
+            return CompiledKernel(queries, config, share // self.threads, looks_again=self.looks_again)
         return NumpyKernel(queries, config, share)
 
 
