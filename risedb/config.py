@@ -172,8 +172,8 @@ class LoadConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the forward pass: auto is float32 on a CPU and bfloat16 on a GPU. A checkpoint that is quantised on
-    disk keeps its own."""
+    """Precision of the forward pass: auto is bfloat16 on a GPU and on a CPU with instructions for it (AMX, AVX-512
+    BF16, Arm's BF16), else float32. A checkpoint that is quantised on disk keeps its own."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes a GPU where there is one."""
     device_map: str | Mapping[str, str | int] | None = None

@@ -89,7 +89,7 @@ Device = Annotated[
 DType = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     typer.Option(
-        help="Precision of the forward pass; auto is float32 on a CPU, bfloat16 on a GPU.",
+        help="Precision of the forward pass; auto is bfloat16 where the device multiplies it, else float32.",
         rich_help_panel=_MODEL,
     ),
 ]

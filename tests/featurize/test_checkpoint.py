@@ -13,6 +13,7 @@ import risedb
 from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
 from risedb.errors import InvalidInput, NotFound, UnsupportedModel
 from risedb.featurize import Featurizer, LanguageModel, load_model
+from risedb.featurize.checkpoint import has_bfloat16
 from tests.featurize.models import byte_tokenizer, random_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's own
@@ -29,8 +30,8 @@ def logits(model):
     return model.logits(model.hidden(ids, torch.ones_like(ids))[0])
 
 
-def test_demo_model_is_small_and_in_float32_on_a_cpu():
-    model = load_model("demo")
+def test_demo_model_is_small_and_loads_in_float32():
+    model = load_model("demo", LoadConfig(dtype="float32"))
     assert sum(file.stat().st_size for file in DEMO.iterdir()) <= 8e6
     assert model._model.num_parameters() <= 4e6
     assert model.head.dtype == torch.float32  # its file is float16
@@ -146,3 +147,23 @@ def test_more_tokens_than_the_model_has_positions_are_refused():
         Featurizer(model, ReadoutConfig(seq_len=512), SketchConfig())
         with pytest.raises(InvalidInput, match="give --seq-len 512 or less"):
             Featurizer(model, ReadoutConfig(seq_len=513), SketchConfig())
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "multiplies"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),  # Ice Lake
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),  # Zen 4
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, True),
+        ({"neon": True, "bf16": True}, True),
+        ({}, False),
+    ],
+)
+def test_auto_takes_bfloat16_on_processors_that_multiply_it(capabilities, multiplies):
+    assert has_bfloat16(capabilities) == multiplies
+
+
+def test_auto_precision_is_what_this_processor_multiplies():
+    half = has_bfloat16(torch.cpu.get_capabilities())
+    model = load_model("demo", LoadConfig(device="cpu"))
+    assert model.head.dtype == (torch.bfloat16 if half else torch.float32)
