@@ -39,6 +39,10 @@ class Setting:
         """The target model, loaded once for all methods."""
         return Causal.load(self.model, self.seq_len)
 
+    def folder(self) -> Path:
+        """Make an empty folder among the scratch."""
+        return Path(tempfile.mkdtemp(dir=self.scratch))
+
 
 def _length(_: Setting) -> Rival:
     from benchmarks.rivals.length import Length
@@ -137,10 +141,30 @@ def _rise(**choices: float) -> Callable[[Setting], Rival]:
     def make(setting: Setting) -> Rival:
         from benchmarks.rivals.rise import Rise
 
-        folder = Path(tempfile.mkdtemp(dir=setting.scratch)) / "pool.rise"
-        return Rise(setting.model, folder, setting.seq_len, **choices)
+        return Rise(setting.model, setting.folder() / "pool.rise", setting.seq_len, **choices)
 
     return make
+
+
+def _trackstar(*, cosine: bool) -> Callable[[Setting], Rival]:
+    def make(setting: Setting) -> Rival:
+        from benchmarks.rivals.trackstar import TrackStar
+
+        return TrackStar(setting.model, setting.causal, setting.folder(), cosine=cosine)
+
+    return make
+
+
+def _ek_fac(setting: Setting) -> Rival:
+    from benchmarks.rivals.ek_fac import EkFac
+
+    return EkFac(setting.model, setting.causal, setting.folder())
+
+
+def _logra(setting: Setting) -> Rival:
+    from benchmarks.rivals.logra import LoGra
+
+    return LoGra(setting.model, setting.causal, setting.folder())
 
 
 METHODS: dict[str, Callable[[Setting], Rival]] = {
@@ -161,6 +185,10 @@ METHODS: dict[str, Callable[[Setting], Rival]] = {
     "zo-inf-own": _zo_inf(own=True),
     "tmc-shapley": _shapley(sequential=False),
     "g-shapley": _shapley(sequential=True),
+    "trackstar": _trackstar(cosine=False),
+    "trackstar-unit": _trackstar(cosine=True),
+    "ek-fac": _ek_fac,
+    "logra": _logra,
     "rise": _rise(),
     "rise-rh": _rise(lambda_gh=0.0),
     "rise-gh": _rise(lambda_rh=0.0),
