@@ -43,6 +43,7 @@ def measure(rival: Rival, task: Task, cuts: tuple[int, ...]) -> dict[str, Any]:
         "query_milliseconds": 1000 * query_seconds,
         "disk_bytes": disk_bytes,
         "rows": len(task.pool),
+        "positives": int(task.labels.sum()),
         "queries": len(task.queries),
     }
 
@@ -79,7 +80,8 @@ def main() -> None:
     out = given.out or RESULTS / f"rivals-{given.pool}-{len(task.pool)}.json"
     kept = json.loads(out.read_text()) if out.exists() else {}
     cuts = CUTS[given.pool]
-    print(f"{given.pool}, {len(task.pool)} of {task.full_rows} documents, {len(task.queries)} queries, {model}")
+    size = f"{len(task.pool)} of {task.full_rows} documents ({task.labels.sum()} positives)"
+    print(f"{given.pool}, {size}, {len(task.queries)} queries, {model}")
     print(f"{'':<22}" + "".join(f"{f'AP@{k}':>8}" for k in cuts) + f"{'build s':>10}{'query ms':>10}{'MiB':>9}")
     with tempfile.TemporaryDirectory() as scratch:
         setting = Setting(model, Path(scratch), given.encoder, given.seq_len, given.permutations)
