@@ -338,8 +338,14 @@ def test_bulk_add_seals_and_stays_in_input_order(path, model):
 ADDER = """
     import sys, risedb
     from tests.database.test_index import long_pool
+
+    def progress(state):
+        print(state.committed, flush=True)
+        if state.committed:
+            sys.stdin.read()  # until the signal
+
     with risedb.open(sys.argv[1], "demo", create=True, sketch=risedb.SketchConfig.parse("compact")) as db:
-        db.add(long_pool(), commit_every=64, progress=lambda progress: print(progress.committed, flush=True))
+        db.add(long_pool(), commit_every=64, progress=progress)
 """
 
 
@@ -351,9 +357,8 @@ def long_pool():
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_add_that_was_stopped_goes_on_where_it_was(path, model, how):
     code = textwrap.dedent(ADDER)
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as adder:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], **pipes, text=True) as adder:
         for line in adder.stdout:
             if int(line) > 0:
                 told = int(line)
