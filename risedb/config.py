@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from risedb.errors import InvalidInput
 
 HASH_VERSION = 1
+FactorNorm = Literal["unit", "residual", "none"]
 _STORED = {"float16", "float32", "bfloat16", "int8"}
 _DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 MAX_CHANNEL = 2**20  # numbers: 2 MiB a document in float16
@@ -41,9 +42,9 @@ def _is_positive(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutConfig:
-    """How each position's residual and hidden state are read from the model.
+    """How each position's factors are read from the model.
 
-    Source: arXiv:2604.16197v1, Algorithm 2, lines 4 to 9; defaults from Table 6.
+    Source: arXiv:2604.16197v1, Algorithm 2, lines 4 to 14; defaults from Table 6, and from "Embedding choice" in 2.3.
 
     Examples
     --------
@@ -65,6 +66,12 @@ class ReadoutConfig:
     """Most tokens in one forward pass."""
     long: Literal["truncate", "sum"] = "truncate"
     """A longer document is cut to ``seq_len``, or read in windows whose signatures are added."""
+    factor_norm: FactorNorm = "unit"
+    """Lengths of a position's sketched factors. unit: all 1, as in Algorithm 2. residual: rhat and ghat have the length
+    of the residual on its support, |r_t|, and hhat 1. none: each as its sketch gives it. A score scales the whole
+    document to unit length in any case (:attr:`ScoreConfig.normalize`)."""
+    gh_through: Literal["head", "input-embeddings"] = "head"
+    """Whose rows W_v make the projected error g_t = sum_v r_t(v) W_v; the same where a model ties the two."""
 
     def __post_init__(self) -> None:
         """Check every number where it is made."""
@@ -77,6 +84,14 @@ class ReadoutConfig:
         long_enough = _is_count(self.seq_len) and self.seq_len >= 2
         _require(long_enough, "seq_len", self.seq_len, "a whole number of at least 2")
         _require(self.long in {"truncate", "sum"}, "long", self.long, "'truncate' or 'sum'")
+        known = {"unit", "residual", "none"}
+        _require(self.factor_norm in known, "factor_norm", self.factor_norm, "'unit', 'residual' or 'none'")
+        through = {"head", "input-embeddings"}
+        _require(self.gh_through in through, "gh_through", self.gh_through, "'head' or 'input-embeddings'")
+
+
+LATER_CHOICES = {name: getattr(ReadoutConfig(), name) for name in ("factor_norm", "gh_through")}
+"""Parts of an identity that are younger than format version 1, and what an index has that does not name them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,15 +275,20 @@ class Identity:
         flat = asdict(self)
         return {**flat.pop("readout"), **flat.pop("sketch"), **flat}
 
+    def as_stored(self) -> dict[str, Any]:
+        """Return the same as an index keeps it, with a later choice only where it is not the default."""
+        return {name: value for name, value in self.as_dict().items() if LATER_CHOICES.get(name) != value}
+
     @classmethod
     def from_dict(cls, flat: Mapping[str, Any]) -> Self:
-        """Read back what :meth:`as_dict` gave.
+        """Read back what :meth:`as_dict` or :meth:`as_stored` gave.
 
         Raises
         ------
         InvalidInput
             If a number is missing or out of range.
         """
+        flat = {**LATER_CHOICES, **flat}
 
         def part(kind: type) -> dict[str, Any]:
             return {field.name: flat[field.name] for field in fields(kind)}

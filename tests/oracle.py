@@ -63,10 +63,11 @@ def support(z, y: int, *, tau: float, rho_cum: float, min_keep: int, k_max: int)
     return {v: weights[v] / total for v in kept}
 
 
-def signature(hidden, logits, targets, head, *, widths, seed=42, **readout):
+def signature(hidden, logits, targets, rows, *, widths, seed=42, factor_norm="unit", **readout):
     """Return phi_RH and phi_GH of one document from its counted positions, steps 1 to 5.
 
-    hidden (N, d), logits (N, V), targets (N,), head (V, d), all float64; widths is (Kr, Kh, Kg).
+    hidden (N, d), logits (N, V), targets (N,), rows (V, d) of the head or what GH goes through in its place, all
+    float64; widths is (Kr, Kh, Kg).
     """
     kr, kh, kg = widths
     phi_rh, phi_gh = np.zeros((kr, kh)), np.zeros((kg, kh))
@@ -74,10 +75,15 @@ def signature(hidden, logits, targets, head, *, widths, seed=42, **readout):
         ptilde = support(z, int(y), **readout)
         residual = {v: p - (v == y) for v, p in ptilde.items()}
         residual[int(y)] = -sum(p for v, p in ptilde.items() if v != y)
-        error = sum(r * head[v] for v, r in residual.items())
-        rhat = unit(count_sketch(residual, seed, "r", kr))
-        hhat = unit(count_sketch(h, seed, "h", kh))
-        ghat = unit(count_sketch(error, seed, "g", kg))
+        error = sum(r * rows[v] for v, r in residual.items())
+        rhat = count_sketch(residual, seed, "r", kr)
+        hhat = count_sketch(h, seed, "h", kh)
+        ghat = count_sketch(error, seed, "g", kg)
+        if factor_norm != "none":
+            rhat, hhat, ghat = unit(rhat), unit(hhat), unit(ghat)
+        if factor_norm == "residual":
+            length = math.sqrt(sum(r**2 for r in residual.values()))
+            rhat, ghat = length * rhat, length * ghat
         phi_rh += np.outer(rhat, hhat)
         phi_gh += np.outer(ghat, hhat)
     return phi_rh.reshape(-1), phi_gh.reshape(-1)

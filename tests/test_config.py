@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from risedb.config import Identity, ReadoutConfig, ScoreConfig, SketchConfig, StoreConfig
@@ -7,9 +9,19 @@ IDENTITY = Identity(
     readout=ReadoutConfig(tau=0.5), sketch=SketchConfig.parse("compact", seed=7), model="m", tokenizer="t"
 )
 
+OTHER_NORM = replace(IDENTITY, readout=ReadoutConfig(factor_norm="none"))
+
+
+def test_later_choices_are_kept_where_they_are_not_the_default():
+    assert {"factor_norm", "gh_through"}.isdisjoint(IDENTITY.as_stored())
+    assert Identity.from_dict(IDENTITY.as_stored()) == IDENTITY
+    assert OTHER_NORM.as_stored()["factor_norm"] == "none"
+    assert "gh_through" not in OTHER_NORM.as_stored()
+
 
 def test_identity_comes_back_from_its_dict():
     assert Identity.from_dict(IDENTITY.as_dict()) == IDENTITY
+    assert Identity.from_dict(OTHER_NORM.as_stored()) == OTHER_NORM
     with pytest.raises(InvalidInput, match="lacks 'tau'"):
         Identity.from_dict({name: value for name, value in IDENTITY.as_dict().items() if name != "tau"})
 
@@ -20,6 +32,9 @@ def test_differences_name_every_number_that_differs():
     assert IDENTITY.differences(other) == [
         "tau: 0.5 in the index, 1.0 asked for",
         "model: m in the index, other asked for",
+    ]
+    assert replace(IDENTITY, readout=ReadoutConfig()).differences(OTHER_NORM) == [
+        "factor_norm: unit in the index, none asked for"
     ]
 
 
@@ -35,6 +50,8 @@ def test_differences_name_every_number_that_differs():
         (ReadoutConfig, {"k_max": 2.5}),
         (ReadoutConfig, {"seq_len": 1}),
         (ReadoutConfig, {"long": "wrap"}),
+        (ReadoutConfig, {"factor_norm": "hidden"}),
+        (ReadoutConfig, {"gh_through": "embeddings"}),
         (SketchConfig, {"kr": 0}),
         (SketchConfig, {"kh": True}),
         (SketchConfig, {"kr": 2**20, "kh": 2}),

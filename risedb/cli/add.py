@@ -48,6 +48,14 @@ def add(
     min_keep: Annotated[int | None, _number("Fewest tokens in a support (default: 4).")] = None,
     k_max: Annotated[int | None, _number("Most candidate tokens (default: 256).")] = None,
     seed: Annotated[int | None, _number("Seed of the hashes (default: 42).")] = None,
+    factor_norm: Annotated[
+        Literal["unit", "residual", "none"] | None,
+        _number("Lengths of a position's sketched factors: all 1, the residual's, or as they are (default: unit)."),
+    ] = None,
+    gh_through: Annotated[
+        Literal["head", "input-embeddings"] | None,
+        _number("What the GH channel projects the residual with (default: head)."),
+    ] = None,
     text_field: options.TextField = None,
     id_field: options.IdField = None,
     prompt_field: options.PromptField = None,
@@ -112,6 +120,7 @@ def add(
     )
     numbers = {
         "seq_len": seq_len, "long": long, "tau": tau, "rho_cum": rho, "min_keep": min_keep, "k_max": k_max,
+        "factor_norm": factor_norm, "gh_through": gh_through,
     }  # fmt: skip
     changes = {name: value for name, value in numbers.items() if value is not None}
     fields, readout, sketch = Fields(), ReadoutConfig(), SketchConfig()

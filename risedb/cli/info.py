@@ -1,11 +1,13 @@
 """``risedb info``: what an index is."""
 
+from dataclasses import fields
 from typing import Any
 
 import typer
 
 from risedb.cli import options
 from risedb.cli.render import print_json
+from risedb.config import ReadoutConfig
 
 
 def info(index: options.Index, json: options.Json = False) -> None:
@@ -36,9 +38,7 @@ def _print(about: dict[str, Any]) -> None:
         "disk": f"{about['bytes'] / 2**20:,.1f} MiB ({about['bytes'] / max(about['rows'], 1):,.0f} bytes a document)",
         "model": f"{about['model']}" + (f" @ {about['revision']}" if about["revision"] else ""),
         "sketch": f"{identity['kr']}/{identity['kh']}/{identity['kg']}, seed {identity['seed']}, {about['dtype']}",
-        "readout": ", ".join(
-            f"{name} {identity[name]}" for name in ("tau", "rho_cum", "min_keep", "k_max", "seq_len", "long")
-        ),
+        "readout": ", ".join(f"{one.name} {identity[one.name]}" for one in fields(ReadoutConfig)),
         "fingerprints": f"model {identity['model']}, tokenizer {identity['tokenizer']}",
         "fields": ", ".join(f"{name} {value!r}" for name, value in about["fields"].items()),
     }

@@ -72,7 +72,7 @@ class Factors:
 
     def unit(self) -> "Factors":
         """Scale each factor of each position to unit length, as Algorithm 2 does with the sketches."""
-        lengths = self.residual_squares().sqrt()
+        lengths = self.support.residual_norms()
         scales = torch.where(lengths > 0, lengths, 1.0)[self.support.positions]
         return replace(
             self,
@@ -80,11 +80,6 @@ class Factors:
             error=torch.nn.functional.normalize(self.error, dim=1, eps=1e-30),
             hidden=torch.nn.functional.normalize(self.hidden, dim=1, eps=1e-30),
         )
-
-    def residual_squares(self) -> Tensor:
-        """Return |r_t|^2, (N,) float32."""
-        squares = torch.zeros(len(self.support), device=self.hidden.device)
-        return squares.index_add(0, self.support.positions, self.support.residuals.square())
 
     def numbered_tokens(self) -> tuple[Tensor, int]:
         """Return which of the U tokens that occur in any support each entry has, (M,) int64, and U."""

@@ -70,6 +70,8 @@ class Featurizer:
     ------
     InvalidInput
         If seq_len is beyond the model's positions.
+    UnsupportedModel
+        If GH goes through the input embeddings, and they cannot be read.
     """
 
     def __init__(
@@ -88,7 +90,8 @@ class Featurizer:
             raise InvalidInput(msg)
         self.model = model
         self.readout = readout
-        self.sketches = FactorSketches(model.head, sketch)
+        embeddings = model.head if readout.gh_through == "head" else model.input_embeddings
+        self.sketches = FactorSketches(model.head, sketch, factor_norm=readout.factor_norm, embeddings=embeddings)
         self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 8192)
         position_bytes = model.head.itemsize * len(model.head)
         self._chunk = max(_LOGITS_BYTES // position_bytes, 1)  # positions whose logits exist at once

@@ -113,6 +113,25 @@ class LanguageModel:
         network: PreTrainedModel = self._model
         return network
 
+    @property
+    def input_embeddings(self) -> Tensor:
+        """(V, d') a row for each of the head's tokens, as the model stores it: the head itself where the two are tied.
+
+        Raises
+        ------
+        UnsupportedModel
+            If some token has none, or they are quantised.
+        """
+        weight, _ = _resident(self._model.get_input_embeddings())
+        if len(weight) < len(self.head) or weight.dtype not in _READABLE:
+            stored = f"{tuple(weight.shape)} numbers of {str(weight.dtype).removeprefix('torch.')}"
+            msg = (
+                f"the input embeddings of {self._name} are {stored}, which are no row for each of the {len(self.head)} "
+                "tokens of its LM head; send GH through the head"
+            )
+            raise UnsupportedModel(msg)
+        return weight[: len(self.head)].to(self.device)
+
     @torch.inference_mode()
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the hidden states that enter the LM head.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from risedb.config import SketchConfig
+from risedb.config import FactorNorm, SketchConfig
 from risedb.featurize.hashes import Role, hash_tables
 from risedb.featurize.support import Support
 
@@ -47,7 +47,7 @@ class CountSketch:
 
 
 class FactorSketches:
-    """The three sketches of one model, with its head sketched once.
+    """The three sketches of one model, with its head, or what stands for it in GH, sketched once.
 
     CountSketch is linear, so CS_g(g_t) = sum_v r_t(v) CS_g(W_v): a (V, Kg) table and a weighted gather replace the
     projected error in R^d.
@@ -58,38 +58,58 @@ class FactorSketches:
         (V, d) LM head, any float dtype.
     config
         Widths and seed.
+    factor_norm
+        Lengths of the sketched factors: see :class:`risedb.config.ReadoutConfig`.
+    embeddings
+        (V, d') rows that the projected error adds up, if not those of the head.
     """
 
-    def __init__(self, head: Tensor, config: SketchConfig) -> None:
+    def __init__(
+        self,
+        head: Tensor,
+        config: SketchConfig,
+        *,
+        factor_norm: FactorNorm = "unit",
+        embeddings: Tensor | None = None,
+    ) -> None:
         vocabulary, hidden = head.shape
         seed, device = config.seed, head.device
+        embeddings = head if embeddings is None else embeddings
         self.residual = CountSketch("r", vocabulary, config.kr, seed=seed, device=device)
         self.hidden = CountSketch("h", hidden, config.kh, seed=seed, device=device)
-        self.projected_error = CountSketch("g", hidden, config.kg, seed=seed, device=device)
+        self.projected_error = CountSketch("g", embeddings.shape[1], config.kg, seed=seed, device=device)
+        self._factor_norm = factor_norm
         self._hidden_matrix = self.hidden.matrix()  # (d, Kh)
-        error_matrix = self.projected_error.matrix()  # (d, Kg)
-        self._head_table = torch.cat(  # (V, Kg)
-            [rows.float() @ error_matrix for rows in head.split(8192)]
+        error_matrix = self.projected_error.matrix()  # (d', Kg)
+        self._error_table = torch.cat(  # (V, Kg)
+            [rows.float() @ error_matrix for rows in embeddings.split(8192)]
         )
 
     def rhat(self, support: Support) -> Tensor:
-        """Sketched residuals of unit length, (N, Kr) float32 (Algorithm 2, line 12)."""
-        return _unit(self.residual.sparse(support))
+        """Sketched residuals, (N, Kr) float32 (Algorithm 2, line 12)."""
+        return self._scaled(self.residual.sparse(support), support)
 
     def ghat(self, support: Support) -> Tensor:
-        """Sketched projected errors of unit length, (N, Kg) float32 (Algorithm 2, lines 11 and 14)."""
+        """Sketched projected errors, (N, Kg) float32 (Algorithm 2, lines 11 and 14)."""
         bags = torch.nn.functional.embedding_bag(
             support.token_ids,
-            self._head_table,
+            self._error_table,
             support.offsets,
             mode="sum",
             per_sample_weights=support.residuals,
         )
-        return _unit(bags)
+        return self._scaled(bags, support)
 
     def hhat(self, hidden: Tensor) -> Tensor:
-        """Sketched hidden states of unit length, (N, d) to (N, Kh) float32 (Algorithm 2, line 13)."""
-        return _unit(hidden.float() @ self._hidden_matrix)
+        """Sketched hidden states, (N, d) to (N, Kh) float32 (Algorithm 2, line 13)."""
+        sketched = hidden.float() @ self._hidden_matrix
+        return sketched if self._factor_norm == "none" else _unit(sketched)
+
+    def _scaled(self, sketched: Tensor, support: Support) -> Tensor:
+        if self._factor_norm == "none":
+            return sketched
+        unit = _unit(sketched)
+        return unit if self._factor_norm == "unit" else unit * support.residual_norms()[:, None]
 
 
 def _unit(rows: Tensor) -> Tensor:

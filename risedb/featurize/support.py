@@ -47,6 +47,11 @@ class Support:
         """Count the positions."""
         return len(self.offsets)
 
+    def residual_norms(self) -> Tensor:
+        """Return |r_t|, (N,) float32."""
+        squares = torch.zeros(len(self), device=self.residuals.device)
+        return squares.index_add_(0, self.positions, self.residuals.square()).sqrt_()
+
 
 def active_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> Support:
     """Find the support and the residual of every position.

@@ -9,6 +9,7 @@ from typing import Any
 
 import lmdb
 
+from risedb.config import LATER_CHOICES
 from risedb.errors import Corrupt, InvalidInput, NotFound, UnsupportedFormat
 from risedb.storage import vfs
 from risedb.storage.checksum import seal_json, unseal_json
@@ -32,7 +33,7 @@ def write_format(path: Path, about: Mapping[str, Any], name: str = INDEX) -> Non
     whole = {
         "format": name,
         "version": FORMAT_VERSION,
-        "requires": [],
+        "requires": [choice for choice in LATER_CHOICES if choice in about.get("identity", ())],
         "writer": metadata.version("risedb"),
         "byte_order": sys.byteorder,
         "lmdb": ".".join(map(str, lmdb.version())),
@@ -74,7 +75,7 @@ def read_format(path: Path, wanted: str = INDEX) -> dict[str, Any]:
         which = "the version that wrote it" if version == 0 else "the RiseDB that wrote it, or a newer one"
         msg = f"{path} is of format {name} version {version}; this RiseDB reads version {FORMAT_VERSION}. Use {which}"
         raise UnsupportedFormat(msg)
-    if unknown := about.get("requires"):
+    if unknown := [need for need in about.get("requires", ()) if need not in tuple(LATER_CHOICES)]:
         msg = f"{path} needs {', '.join(map(str, unknown))}, which this RiseDB does not know; use a newer one"
         raise UnsupportedFormat(msg)
     if order != sys.byteorder:

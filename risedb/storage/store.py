@@ -95,7 +95,7 @@ class Store:
         with new_folder(path) as new:
             for folder in FOLDERS:
                 vfs.make_folder(new / folder)
-            about = {"identity": identity.as_dict(), "settings": settings, "store": asdict(config)}
+            about = {"identity": identity.as_stored(), "settings": settings, "store": asdict(config)}
             with contextlib.closing(Catalog(new / "catalog", create=True)) as catalog, catalog.write() as transaction:
                 for name, value in about.items():
                     transaction.put_json("meta", name.encode(), value)

@@ -204,7 +204,7 @@ class Writer:
         name = new_name(commit)
         job = self.path / "staging" / name
         rh_width = self._identity.sketch.rh_dim
-        about = {"name": name, **plan.about, "identity": self._identity.as_dict(), "rh_width": rh_width}
+        about = {"name": name, **plan.about, "identity": self._identity.as_stored(), "rh_width": rh_width}
         write_segment(job, replace(plan, about=about), parts, self.config)
         vfs.rename(job, self.path / "segments" / name)
         return name

@@ -151,6 +151,15 @@ def test_numbers_given_again_must_be_the_index_s_own(risedb_cli, index, pool):
     assert "kr: 16 in the index, 8 asked for" in done.err
 
 
+def test_choices_of_the_factors_are_remembered_shown_and_refused_by_name(risedb_cli, pool):
+    choices = ["--factor-norm", "none", "--gh-through", "input-embeddings"]
+    assert risedb_cli("add", "raw.rise", pool, "--model", "demo", *choices).code == 0
+    assert "factor_norm none, gh_through input-embeddings" in risedb_cli("info", "raw.rise").out
+    assert risedb_cli("add", "raw.rise", pool).code == 0
+    done = risedb_cli("add", "raw.rise", pool, "--factor-norm", "unit")
+    assert (done.code, "factor_norm: none in the index, unit asked for" in done.err) == (2, True)
+
+
 def test_template_and_fields_are_remembered(risedb_cli, tmp_path):
     rows = write(tmp_path / "qa.jsonl", [{"key": "a", "q": "Why?", "a": "Because of the lock."}])
     names = ["--id-field", "key", "--prompt-field", "q", "--completion-field", "a"]

@@ -393,6 +393,8 @@ def test_info_is_json_with_the_whole_identity(db):
         "k_max",
         "seq_len",
         "long",
+        "factor_norm",
+        "gh_through",
         "kr",
         "kh",
         "kg",

@@ -22,6 +22,10 @@ OTHER_NUMBERS = [
     ReadoutConfig(k_max=2),
     ReadoutConfig(k_max=5, min_keep=2),
     ReadoutConfig(k_max=100_000),
+    ReadoutConfig(factor_norm="residual"),
+    ReadoutConfig(factor_norm="none"),
+    ReadoutConfig(gh_through="input-embeddings"),
+    ReadoutConfig(gh_through="input-embeddings", factor_norm="none", rho_cum=0.5),
 ]
 
 
@@ -37,7 +41,8 @@ def oracle_signatures(model, documents, readout, sketch):
     head = double.get_output_embeddings()
     caught = []
     hook = head.register_forward_pre_hook(lambda _module, arguments: caught.append(arguments[0]))
-    numbers = {name: getattr(readout, name) for name in ("tau", "rho_cum", "min_keep", "k_max")}
+    numbers = {name: getattr(readout, name) for name in ("tau", "rho_cum", "min_keep", "k_max", "factor_norm")}
+    rows = head if readout.gh_through == "head" else double.get_input_embeddings()
     signatures = []
     for tokens in documents:
         ids = torch.from_numpy(tokens.ids)[None]
@@ -47,7 +52,7 @@ def oracle_signatures(model, documents, readout, sketch):
         counted = np.arange(tokens.first_target, len(tokens.ids))
         phi = oracle.signature(
             hidden[counted - 1], logits[counted - 1], tokens.ids[counted],
-            head.weight.detach().numpy(), widths=(sketch.kr, sketch.kh, sketch.kg), seed=sketch.seed, **numbers,
+            rows.weight.detach().numpy(), widths=(sketch.kr, sketch.kh, sketch.kg), seed=sketch.seed, **numbers,
         )  # fmt: skip
         signatures.append(phi)
     hook.remove()
@@ -77,6 +82,22 @@ def test_every_preset_agrees_with_the_oracle(preset):
 def test_numbers_away_from_their_defaults_agree_with_the_oracle(readout):
     sketch = SketchConfig(kr=31, kh=7, kg=9, seed=2**63 + 11)
     assert_agrees(random_model("GPTNeoX"), random_tokens([20, 7]), readout, sketch)
+
+
+def test_gh_through_tied_embeddings_is_gh_through_the_head():
+    model = LanguageModel(random_model("Qwen3"), byte_tokenizer())
+    through = ReadoutConfig(gh_through="input-embeddings")
+    one, other = (
+        Featurizer(model, each, SketchConfig()).phi(random_tokens([9])) for each in (ReadoutConfig(), through)
+    )
+    np.testing.assert_array_equal(one.gh, other.gh)
+
+
+def test_gh_through_embeddings_of_fewer_tokens_is_refused():
+    model = LanguageModel(random_model("Llama"), byte_tokenizer())
+    model.network.set_input_embeddings(torch.nn.Embedding(299, 32))
+    with pytest.raises(UnsupportedModel, match=r"are \(299, 32\) numbers of float32"):
+        Featurizer(model, ReadoutConfig(gh_through="input-embeddings"), SketchConfig())
 
 
 def test_head_with_a_bias_agrees_with_the_oracle():

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import lmdb
 import numpy as np
 import pytest
 import zarr
 
+from risedb.config import ReadoutConfig, StoreConfig
 from risedb.errors import (
     AlreadyExists,
     Busy,
@@ -22,7 +24,7 @@ from risedb.errors import (
     OutOfSpace,
     UnsupportedFormat,
 )
-from risedb.storage import Store, verify, vfs
+from risedb.storage import Store, repair, verify, vfs
 from risedb.storage.catalog import Catalog
 from risedb.storage.checksum import seal_json, unseal_json
 from risedb.storage.format import write_format
@@ -335,6 +337,24 @@ def test_unknown_formats_are_refused_by_name(store, path, change, message):
     (path / "FORMAT").write_bytes(seal_json({**about, **change}))
     with pytest.raises(UnsupportedFormat, match=message):
         Store(path)
+
+
+def test_index_with_a_later_choice_says_so_to_readers_that_do_not_know_it(tmp_path):
+    kept = {}
+    for norm in ("unit", "none"):
+        identity = replace(IDENTITY, readout=ReadoutConfig(factor_norm=norm))
+        store = Store.create(tmp_path / norm, identity, {}, StoreConfig())
+        store.lock()
+        store.append(new_rows(["a"]))
+        store.seal()
+        assert store.identity == identity
+        store.close()
+        (tmp_path / norm / "FORMAT").write_bytes(b"lost")
+        repair(tmp_path / norm)
+        about = [unseal_json((tmp_path / norm / "FORMAT").read_bytes(), "FORMAT")]
+        about += [json.loads(file.read_text().splitlines()[0]) for file in (tmp_path / norm).rglob("segment.json")]
+        kept[norm] = (about[0]["requires"], *(one["identity"].get("factor_norm") for one in about))
+    assert kept == {"unit": ([], None, None), "none": (["factor_norm"], "none", "none")}
 
 
 def filled(path):
