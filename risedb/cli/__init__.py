@@ -18,6 +18,7 @@ from risedb.cli.log import log
 from risedb.cli.plan import plan
 from risedb.cli.query import query
 from risedb.cli.repair import repair
+from risedb.cli.scores import scores
 from risedb.cli.verify import verify
 from risedb.errors import Corrupt, DeviceFailure, DiskFailure, RiseDBError
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (add, plan, query, delete, compact, info, log, export, backup, verify, repair, diagnose, demo):
+for verb in (add, plan, query, scores, delete, compact, info, log, export, backup, verify, repair, diagnose, demo):
     app.command()(verb)
 app.command("eval")(evaluate)
 

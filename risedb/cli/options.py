@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 Index = Annotated[Path, typer.Argument(metavar="IDX", help="The index: one folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
+Queries = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE…", help="Queries in any format that add reads.", show_default=False),
+]
+QueryTexts = Annotated[
+    list[str] | None, typer.Option("--text", help="A query as text; may be repeated.", show_default=False)
+]
+QueryIds = Annotated[
+    list[str] | None,
+    typer.Option("--id", help="A stored document as query; loads no model.", show_default=False),
+]
+Minus = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Subtract the mean of these: like the queries, unlike those.", show_default=False
+    ),
+]
+Mean = Annotated[bool, typer.Option("--mean/--per-query", help="Score by the mean of all queries, or by each.")]
 Where = Annotated[
     str | None,
     typer.Option(

@@ -1,55 +1,33 @@
 """``risedb query``: documents out, ranked."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from risedb.cli import options
-from risedb.cli.render import document_text, print_json, print_ranking
+from risedb.cli.render import output, print_json, print_ranking
 from risedb.config import LoadConfig
 from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from risedb.corpus import BadRow, Row
     from risedb.database import Ranking, RiseDB
-    from risedb.signature import Signatures
-
-_CHUNK = 64  # queries that are signed and ranked together
 
 _OUTPUT = "Output"
 
 
 def query(
     index: options.Index,
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FILE…", help="Queries in any format that add reads.", show_default=False),
-    ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="A query as text; may be repeated.", show_default=False)
-    ] = None,
-    id_: Annotated[
-        list[str] | None,
-        typer.Option("--id", help="A stored document as query; loads no model.", show_default=False),
-    ] = None,
-    minus: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Subtract the mean of these: like the queries, unlike those.",
-            show_default=False,
-        ),
-    ] = None,
+    sources: options.Queries = None,
+    text: options.QueryTexts = None,
+    id_: options.QueryIds = None,
+    minus: options.Minus = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Documents for each query.")] = 10,
-    mean: Annotated[
-        bool,
-        typer.Option("--mean/--per-query", help="One ranking for the mean of all queries, or one for each."),
-    ] = False,
+    mean: options.Mean = False,
     bottom: Annotated[bool, typer.Option("--bottom", help="The least similar documents, least first.")] = False,
     where: options.Where = None,
     at: options.At = None,
@@ -128,7 +106,7 @@ def query(
     rows = read_all(sources or [])  # bad names fail before the model loads
     with (
         risedb.open(index, models, weights=weights, load=load, batch_tokens=batch_tokens, at=at) as db,
-        _output(out) as file,
+        output(out) as file,
     ):
         choices["fields"] = options.fields_of(
             db.fields,
@@ -154,34 +132,17 @@ def _rankings(
     db: "RiseDB", ids: list[str], texts: list[str], rows: "Iterator[Row | BadRow]", choices: dict[str, Any]
 ) -> "Iterator[tuple[str, Ranking]]":
     """Yield a title for people and the ranking, query by query, signing and scanning a chunk at a time."""
-    from risedb.corpus import Row
+    from risedb.cli.queries import signed
 
-    fields = choices["fields"]
-
-    def signed() -> "Iterator[tuple[Signatures, list[str]]]":
-        if ids:
-            yield db.signatures(ids), []
-        if texts:
-            yield db.sign(texts, fields=fields), texts
-        while chunk := list(islice(rows, _CHUNK)):
-            shown = [document_text(row.values, fields) for row in chunk if isinstance(row, Row)]
-            yield db.sign(chunk, fields=fields), shown
-
-    nothing = True
+    each = signed(db, ids, texts, rows, choices["fields"])
     if choices["pool"] == "mean":
-        parts = [signatures for signatures, _ in signed()]
-        if parts:
-            nothing = False
-            (ranking,) = db.query(type(parts[0]).concatenate(parts), **choices)
-            yield ranking.query, ranking
-    else:
-        for signatures, shown in signed():
-            nothing = False
-            for ranking, text in zip_longest(db.query(signatures, **choices), shown):
-                yield ranking.query + (f": {text}" if text else ""), ranking
-    if nothing:
-        msg = "there is no query; give a FILE, --text or --id"
-        raise InvalidInput(msg)
+        parts = [signatures for signatures, _ in each]
+        (ranking,) = db.query(type(parts[0]).concatenate(parts), **choices)
+        yield ranking.query, ranking
+        return
+    for signatures, shown in each:
+        for ranking, text in zip_longest(db.query(signatures, **choices), shown):
+            yield ranking.query + (f": {text}" if text else ""), ranking
 
 
 def _print_json(
@@ -200,17 +161,3 @@ def _print_json(
             print_json(result, file, indent=None)
     if one_list:
         print_json(results, file)
-
-
-@contextmanager
-def _output(path: Path | None) -> Iterator[IO[str]]:
-    if path is None:
-        yield sys.stdout
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise InvalidInput(msg) from error
-    with file:
-        yield file

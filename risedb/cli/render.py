@@ -3,7 +3,12 @@
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +53,27 @@ def print_ranking(ranking: "Ranking", title: str, fields: "Fields", out: IO[str]
     if not len(ranking):
         out.write("      no document\n")
     out.write("\n")
+
+
+@contextmanager
+def output(path: Path | None) -> Iterator[IO[str]]:
+    """Open a file for text, or stdout if there is no path.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be written.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise InvalidInput(msg) from error
+    with file:
+        yield file
 
 
 def print_json(value: object, out: IO[str] | None = None, *, indent: int | None = 2) -> None:

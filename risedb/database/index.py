@@ -278,12 +278,18 @@ class RiseDB:
     def save_scores(self, path: str | os.PathLike[str], queries: Queries, **choices: Unpack[Choices]) -> int:
         """Write what :meth:`scores` yields as one ``.npy`` array, (documents, queries) float64; return how many rows.
 
+        Beside it, ``scores.ids.json`` for ``scores.npy``, goes a JSON object whose ``documents`` and ``queries`` name
+        rows and columns.
+
         Raises
         ------
         InvalidInput
-            If the file cannot be written.
+            If a file cannot be written.
         """
-        return save_scores(Path(path), self.scores(queries, **choices))
+        signed = self.sign(queries, fields=choices.get("fields"))
+        names = list(signed.ids) if choices.get("pool", "each") == "each" else [f"mean of {len(signed)}"]
+        named = ((part, self.ids(part.sequence)) for part in self.scores(signed, **choices))
+        return save_scores(Path(path), names, named)
 
     def ids(self, sequence: NDArray[np.uint64]) -> list[str]:
         """Name documents by their sequence numbers."""

@@ -1,5 +1,6 @@
 """What is asked of a pool, and how the scan is put to work on it: one snapshot, all the ways to score it."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,26 +234,37 @@ class Asking:
         return self._centers[score]
 
 
-def save_scores(path: Path, parts: Iterator[Scores]) -> int:
-    """Write all scores as one ``.npy`` array, (rows, m) float64, and return how many rows.
+def save_scores(path: Path, queries: list[str], parts: Iterable[tuple[Scores, list[str]]]) -> int:
+    """Write all scores as one ``.npy`` array, and beside it the names of its rows and columns; return how many rows.
+
+    Parameters
+    ----------
+    path
+        The array's file.
+    queries
+        The columns' names.
+    parts
+        Scores of some rows, and the rows' names.
 
     Raises
     ------
     InvalidInput
-        If the file cannot be written.
+        If a file cannot be written.
     """
-    rows = 0
+    rows, file_of_names = 0, path.with_suffix(".ids.json")
     try:
-        with path.open("wb") as file:
-            for part in parts:
-                if not rows:
-                    _write_header(file, 0, part.scores.shape[1])
+        with path.open("wb") as file, file_of_names.open("w", encoding="utf-8") as names:
+            _write_header(file, 0, len(queries))
+            names.write(f'{{"queries": {json.dumps(queries, ensure_ascii=False)}, "documents": [')
+            for part, documents in parts:
                 file.write(np.ascontiguousarray(part.scores, "<f8").tobytes())
-                rows += len(part.scores)
+                names.write("," * bool(rows) + ",".join(json.dumps(name, ensure_ascii=False) for name in documents))
+                rows += len(documents)
+            names.write("]}\n")
             file.seek(0)
-            _write_header(file, rows, part.scores.shape[1] if rows else 0)
+            _write_header(file, rows, len(queries))
     except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
+        msg = f"{error.filename or path} cannot be written: {error.strerror}"
         raise InvalidInput(msg) from error
     return rows
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import risedb
@@ -123,6 +124,31 @@ def test_query_choices_reach_the_scan(risedb_cli, index, tmp_path):
     assert mean["query"] == "mean of 2"
 
 
+def test_scores_are_those_of_a_query_and_name_their_documents_and_queries(risedb_cli, index, tmp_path):
+    queries = write(tmp_path / "queries.jsonl", [{"id": "q1", "text": "a cat"}])
+    write(tmp_path / "junk.jsonl", [{"text": POOL[1]["text"]}])
+    asked = [queries, "--id", "lock", "--text", "a blanket"]
+    for choices, columns in (
+        ([], ["lock", "query-1", "q1"]),
+        (["--mean"], ["mean of 3"]),
+        (["--where", "source=pets", "--channel", "rh", "--center"], ["lock", "query-1", "q1"]),
+        (["--lambda-gh", 3, "--minus", "junk.jsonl", "--at", 1, "--no-normalize"], ["lock", "query-1", "q1"]),
+    ):
+        rankings = json.loads(risedb_cli("query", index, *asked, *choices, "--json").out)
+        expected = {
+            hit["id"]: [{hit["id"]: hit["score"] for hit in one["hits"]}[hit["id"]] for one in rankings]
+            for hit in rankings[0]["hits"]
+        }
+        lines = [json.loads(line) for line in risedb_cli("scores", index, *asked, *choices).out.splitlines()]
+        assert {line["id"]: line["scores"] for line in lines} == expected
+        assert [line["id"] for line in lines] == [row["id"] for row in POOL if row["id"] in expected]
+        done = risedb_cli("scores", index, *asked, *choices, "--out", "all.npy")
+        assert (done.out, done.err) == ("", f"{len(expected)} x {len(columns)} scores written to all.npy\n")
+        names = json.loads((tmp_path / "all.ids.json").read_text())
+        assert names == {"queries": columns, "documents": [line["id"] for line in lines]}
+        assert np.load("all.npy").tolist() == [line["scores"] for line in lines]
+
+
 def test_info_and_verify_tell_people_and_programs(risedb_cli, index):
     about = json.loads(risedb_cli("info", index, "--json").out)
     assert about["rows"] == 3
@@ -231,6 +257,9 @@ def test_on_error_skip_lists_what_was_skipped(risedb_cli, tmp_path):
         (["query", "pool.rise", "--id", "cat", "--where", "source"], "is not field=value"),
         (["query", "pool.rise", "--id", "cat", "--json", "--jsonl"], "use one of them"),
         (["query", "pool.rise", "--id", "cat", "--out", "no/such/folder.json"], "cannot be written"),
+        (["scores", "pool.rise"], "there is no query"),
+        (["scores", "pool.rise", "--id", "cat", "--out", "no/such/all.npy"], "no/such/all.npy cannot be written"),
+        (["scores", "pool.rise", "--id", "cat", "--out", "no/such/all.jsonl"], "no/such/all.jsonl cannot be written"),
     ],
 )
 def test_mistake_is_one_line_on_stderr_and_exit_2(risedb_cli, index, arguments, message):
@@ -245,12 +274,14 @@ def test_empty_index_is_queried_with_an_empty_result(risedb_cli, tmp_path):
     done = risedb_cli("query", "empty.rise", "--text", "a cat", "--json")
     assert done.code == 0
     assert json.loads(done.out) == [{"query": "query-1", "hits": []}]
+    assert risedb_cli("scores", "empty.rise", "--text", "a cat", "--out", "all.npy").code == 0
+    assert np.load(tmp_path / "all.npy").shape == (0, 1)
 
 
 def test_every_verb_and_option_has_help():
     for command in app.registered_commands:
         assert command.callback.__doc__, command.callback.__name__
-    for verb in ("add", "query", "info", "verify", "demo"):
+    for verb in ("add", "query", "scores", "info", "verify", "demo"):
         shown = subprocess.run(
             [sys.executable, "-m", "risedb", verb, "--help"], capture_output=True, text=True, check=True
         )

@@ -1,5 +1,6 @@
 """The query side of an index: stored dtypes, centred scores, all scores, bounded memory."""
 
+import json
 import pickle
 
 import numpy as np
@@ -42,8 +43,11 @@ def test_saved_scores_are_one_npy_array(db, tmp_path):
     assert db.save_scores(tmp_path / "scores.npy", queries, where={"odd": 1}) == 9
     expected = np.concatenate([part.scores for part in db.scores(queries, where={"odd": 1})])
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), expected)
+    names = json.loads((tmp_path / "scores.ids.json").read_text())
+    assert names == {"queries": list(queries.ids), "documents": ["1", *map(str, range(5, len(TEXTS), 2))]}
     assert db.save_scores(tmp_path / "none.npy", queries, where={"odd": 2}) == 0
-    assert np.load(tmp_path / "none.npy").shape == (0, 0)
+    assert np.load(tmp_path / "none.npy").shape == (0, 2)
+    assert json.loads((tmp_path / "none.ids.json").read_text())["documents"] == []
 
 
 def test_centred_scores_are_cosines_about_the_pool_s_mean_and_follow_its_changes(db):
