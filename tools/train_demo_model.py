@@ -1,6 +1,6 @@
 """Train the demo model that RiseDB ships: a small GPT-NeoX on the documentation of the Python that runs this.
 
-    python tools/train_demo_model.py risedb/featurize/demo_model
+    python -m tools.train_demo_model risedb/featurize/demo_model
 
 The text is read at run time (:mod:`risedb.corpus.python_docs`) and never stored. A quarter of an hour on two CPU cores.
 Writes config.json, model.safetensors (float16), tokenizer.json and tokenizer_config.json; README.md there is kept by
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from risedb.corpus.python_docs import read_python_docs
+from tools.finetune import new_optimizer, take_step
 
 END = "<|endoftext|>"
 VOCABULARY = 4096
@@ -80,24 +81,6 @@ def held_out_loss(model: GPTNeoXForCausalLM, tokens: torch.Tensor) -> float:
     return float(torch.stack(losses).mean())
 
 
-def new_optimizer(
-    model: GPTNeoXForCausalLM, learning_rate: float, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW with decay on matrices alone; 100 steps of warm-up, then a cosine to a twentieth."""
-    decay = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    rest = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}],
-        lr=learning_rate,
-        betas=(0.9, 0.95),
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / 100, 0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2),
-    )
-    return optimizer, schedule
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -116,7 +99,7 @@ def main() -> None:
     print(f"{model.num_parameters():,} parameters, {len(stream(tokenizer, train)):,} tokens")
 
     steps = len(stream(tokenizer, train)) // (CONTEXT * BATCH) * arguments.epochs
-    optimizer, schedule = new_optimizer(model, arguments.learning_rate, steps)
+    optimizer, schedule = new_optimizer(model, arguments.learning_rate, steps, warmup=100)
     start, best = time.monotonic(), math.inf
     for epoch in range(arguments.epochs):
         random.shuffle(train)
@@ -124,11 +107,7 @@ def main() -> None:
         for batch in rows[torch.randperm(len(rows))].split(BATCH):
             with torch.autocast("cpu", torch.bfloat16):
                 loss = model(input_ids=batch, labels=batch).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
+            take_step(model, loss, optimizer, schedule)
         held = held_out_loss(model, held_out)
         minutes = (time.monotonic() - start) / 60
         print(
