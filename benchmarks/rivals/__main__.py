@@ -11,37 +11,27 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from benchmarks.machine import describe
+from benchmarks.rivals.measure import Measured
 from benchmarks.rivals.registry import METHODS, Setting
 from benchmarks.rivals.rival import Rival
 from benchmarks.rivals.task import POOLS, Task
 from risedb.evaluation import Ends, evaluate
 
-CUTS = {"howdy": (5, 10, 50, 100), "finance-medical": (5, 10, 50, 100), "brain-rot": (5, 10, 25, 50)}  # Table 3
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def measure(rival: Rival, task: Task, cuts: tuple[int, ...]) -> dict[str, Any]:
-    """Fit, score and save one method."""
-    start = perf_counter()
-    rival.fit(task.pool)
-    build_seconds = perf_counter() - start
-    start = perf_counter()
-    scores = rival.score(task.queries)
-    query_seconds = (perf_counter() - start) / len(task.queries)
-    with tempfile.TemporaryDirectory() as folder:
-        rival.save(Path(folder))
-        disk_bytes = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-    qualities = evaluate([Ends.of_scores(row, task.labels, max(cuts)) for row in scores], cuts)
+def row_of(rival: Rival, task: Task, cuts: tuple[int, ...]) -> dict[str, Any]:
+    """Measure one method."""
+    measured = Measured.of(rival, task.pool, task.queries)
+    qualities = evaluate([Ends.of_scores(row, task.labels, max(cuts)) for row in measured.scores], cuts)
     return {
         **{f"auprc@{k}": quality.auprc for k, quality in qualities.items()},
-        "build_seconds": build_seconds,
-        "full_build_seconds": build_seconds * task.full_rows / len(task.pool),
-        "query_milliseconds": 1000 * query_seconds,
-        "disk_bytes": disk_bytes,
+        **{f"auroc@{k}": quality.auroc for k, quality in qualities.items()},
+        **measured.costs,
+        "full_build_seconds": measured.build_seconds * task.full_rows / len(task.pool),
         "rows": len(task.pool),
         "positives": int(task.labels.sum()),
         "queries": len(task.queries),
@@ -50,6 +40,8 @@ def measure(rival: Rival, task: Task, cuts: tuple[int, ...]) -> dict[str, Any]:
 
 def line(name: str, result: dict[str, Any]) -> str:
     """Return one row of the table."""
+    if "not_installed" in result:
+        return f"{name:<22}needs {result['not_installed']}, which is not installed"
     quality = "".join(f"{value:>8.3f}" for key, value in result.items() if key.startswith("auprc@"))
     numbers = (result["build_seconds"], result["query_milliseconds"], result["disk_bytes"] / 2**20)
     return f"{name:<22}{quality}{numbers[0]:>10.1f}{numbers[1]:>10.1f}{numbers[2]:>9.2f}"
@@ -79,14 +71,17 @@ def main() -> None:
     task = Task.load(given.shared, given.pool, given.rows, given.queries)
     out = given.out or RESULTS / f"rivals-{given.pool}-{len(task.pool)}.json"
     kept = json.loads(out.read_text()) if out.exists() else {}
-    cuts = CUTS[given.pool]
+    cuts = POOLS[given.pool]
     size = f"{len(task.pool)} of {task.full_rows} documents ({task.labels.sum()} positives)"
     print(f"{given.pool}, {size}, {len(task.queries)} queries, {model}")
     print(f"{'':<22}" + "".join(f"{f'AP@{k}':>8}" for k in cuts) + f"{'build s':>10}{'query ms':>10}{'MiB':>9}")
     with tempfile.TemporaryDirectory() as scratch:
         setting = Setting(model, Path(scratch), given.encoder, given.seq_len, given.permutations)
         for name in given.methods.split(","):
-            result = measure(METHODS[name](setting), task, cuts)
+            try:
+                result = row_of(METHODS[name](setting), task, cuts)
+            except ImportError as error:
+                result = {"not_installed": error.name}
             print(line(name, result), flush=True)
             kept[name] = {**result, "model": Path(model).name, "seq_len": given.seq_len, "machine": describe()}
             out.write_text(json.dumps(kept, indent=1) + "\n")

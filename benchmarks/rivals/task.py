@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from benchmarks.texts import text_of
 from risedb.corpus import Row, read
+from risedb.evaluation import CUTS
 
-POOLS = ("howdy", "finance-medical", "brain-rot")
+POOLS = {"howdy": CUTS, "finance-medical": CUTS, "brain-rot": (5, 10, 25, 50)}
+"""The shared pools, each with the paper's K (Table 3)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
