@@ -4,7 +4,6 @@
 
 Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a scan beside the
 time that NumPy needs to copy the same bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
-beside the time NumPy needs to copy the same bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
 """
 
 import argparse

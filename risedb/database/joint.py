@@ -4,7 +4,7 @@ Source: arXiv:2002.08484, Section 3.2. A query sees the documents that every che
 content; the order of insertion is that of the first.
 """
 
-import pickle
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, Unpack
 
 from risedb.corpus import BadRow, Fields, Row
+from risedb.corpus.row import checked_row
 from risedb.database.alignment import Alignment
 from risedb.database.hits import AddProgress, AddReport
 from risedb.database.index import RiseDB
@@ -261,7 +262,7 @@ class _Repeated:
         self._rows = rows
         self._once = iter(rows) is rows
         self._folder = folder
-        self._file: IO[bytes] | None = None
+        self._file: IO[str] | None = None
 
     def __enter__(self) -> "_Repeated":
         return self
@@ -274,14 +275,29 @@ class _Repeated:
         if not self._once:
             yield from self._rows
         elif self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed at exit
-            for row in self._rows:
-                pickle.dump(row, self._file)
-                yield row
+            self._file = tempfile.TemporaryFile("w+", encoding="ascii", dir=self._folder)  # noqa: SIM115  closed at exit
+            for number, row in enumerate(self._rows, 1):
+                kept = _kept(row, f"row {number}")
+                self._file.write(json.dumps(_line(kept)) + "\n")
+                yield kept
         else:
             self._file.seek(0)
-            while True:
-                try:
-                    yield pickle.load(self._file)
-                except EOFError:
-                    return
+            for line in self._file:
+                match json.loads(line):
+                    case [place, str(reason)]:
+                        yield BadRow(place, reason)
+                    case [place, values]:
+                        yield Row(place, values)
+                    case text:
+                        yield text
+
+
+def _kept(row: Row | BadRow | Mapping[str, Any] | str, place: str) -> Row | BadRow | str:
+    """Return a row that JSON holds, or the reason why it does not."""
+    if isinstance(row, Row):
+        return checked_row(row.place, dict(row.values))
+    return checked_row(place, dict(row)) if isinstance(row, Mapping) else row
+
+
+def _line(row: Row | BadRow | str) -> Any:
+    return row if isinstance(row, str) else [row.place, row.values if isinstance(row, Row) else row.reason]

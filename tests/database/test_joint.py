@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import risedb
 from risedb.config import SketchConfig
+from risedb.corpus import BadRow, Row
 from risedb.database import Checkpoints, JointSignatures
 from risedb.errors import Busy, Corrupt, IdentityMismatch, InvalidInput, NotFound
 from risedb.featurize import load_model
@@ -167,6 +168,26 @@ def test_add_that_was_stopped_is_completed_by_running_it_again(path, models, onc
         assert (report.added, report.unchanged, report.rows) == (300 - second, second, 300)
         assert ranked(db) == list(sums(db, weights=(1, 1)))
         assert sorted(file.name for file in path.iterdir()) == ["1", "2", "FORMAT"]
+
+
+def test_rows_that_come_only_once_reach_every_checkpoint_as_they_are(path, models):
+    rows = [
+        Row("a.jsonl:1", {"id": "a", "text": "The cat 🙂 sleeps.", "of": {"list": [1, 2.5, None, True]}}),
+        BadRow("a.jsonl:2", "not JSON: \udc80"),
+        "A plain text.",
+        {"id": "b", "text": "Half a pair \ud83d of a surrogate."},
+        {"id": "c", "text": "Another text.", "odd": {1, 2}},
+        {"id": "d", "text": "The last."},
+    ]
+    reports = []
+    for name, given in (("list", rows), ("once", iter(rows))):
+        with opened(path / name, models) as db:
+            reports.append(db.add(given, on_error="skip"))
+            assert [len(child) for child in db.children] == [3, 3]
+            stored = [[records for _, records in child.documents()] for child in db.children]
+            assert stored[0] == stored[1] == [[rows[0].values, {"text": rows[2]}, rows[5]]]
+    assert reports[0] == reports[1]
+    assert [bad.place for bad in reports[0].skipped] == ["a.jsonl:2", "row 4", "row 5"]
 
 
 def test_changes_reach_every_checkpoint(db, path):
