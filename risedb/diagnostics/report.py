@@ -71,7 +71,7 @@ def diagnose(  # noqa: PLR0913  the choices of a diagnosis
     documents
         The sample as the model reads it, each with at least one position that counts.
     readout
-        How signatures are made. Lengths of factors and the way of GH are those of Algorithm 2, whatever it says of them.
+        How signatures are made; its `factor_norm` and `gh_through` are not used: factors are those of Algorithm 2.
     threshold
         Median Spearman at which a ranking counts as kept.
     against
