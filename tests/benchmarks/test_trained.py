@@ -1,4 +1,4 @@
-"""Benchmarks that train: small runs from end to end."""
+"""Benchmarks that train: the score of a case that is known, and small runs from end to end."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 import zstandard
 
-from benchmarks import closed_loop
+from benchmarks import closed_loop, lds
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.registry import METHODS
 from benchmarks.rivals.rival import Rival
@@ -37,6 +37,7 @@ def oracles(monkeypatch):
     monkeypatch.setitem(METHODS, "digits", lambda _: Digits(1))
     monkeypatch.setitem(METHODS, "letters", lambda _: Digits(-1))
     monkeypatch.setattr(closed_loop, "RECIPE", LEARNED)
+    monkeypatch.setattr(lds, "RECIPE", LEARNED)
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,37 @@ def test_a_loop_gives_the_model_what_was_selected(small_shared, tmp_path):
     assert (digits["purity"], letters["purity"], result["selected"]) == (1.0, 0.0, 5)
     assert digits["control_perplexity"] < 0.8 * min(letters["control_perplexity"], base["control_perplexity"])
     assert letters["junk_perplexity"] < 0.8 * min(digits["junk_perplexity"], base["junk_perplexity"])
+
+
+def test_an_additive_datamodel_scores_one_and_a_shuffled_one_about_nothing():
+    rng = np.random.default_rng(0)
+    worth, offset = rng.normal(size=(40, 200)), rng.normal(size=(40, 1))
+    members = lds.draw_subsets(200, lds.Size(subsets=64, alpha=0.3))
+    assert members.shape == (64, 200)
+    assert (members.sum(axis=1) == 60).all()
+    utilities = offset + np.stack([worth[:, inside].sum(axis=1) for inside in members], axis=1)
+    known = lds.predictions(worth, members)
+    assert lds.correlations(known, utilities) == pytest.approx(np.ones(40))
+    assert lds.correlations(-known, utilities) == pytest.approx(-np.ones(40))
+    assert lds.interval(known, utilities, draws=20) == pytest.approx((1, 1))
+    shuffled = lds.predictions(rng.permuted(worth, axis=1), members)
+    assert abs(lds.correlations(shuffled, utilities).mean()) < 0.1
+    low, high = lds.interval(shuffled, utilities, draws=50)
+    assert low < 0 < high
+    assert lds.correlations(np.zeros_like(known), utilities).tolist() == [0.0] * 40
+
+
+def test_an_interval_knows_that_queries_share_the_subsets():
+    rng = np.random.default_rng(0)
+    same = np.tile(rng.normal(size=12), (50, 1))
+    low, high = lds.interval(same + 1e-6 * rng.normal(size=same.shape), np.tile(rng.normal(size=12), (50, 1)), 100)
+    assert high - low > 0.5
+
+
+def test_the_score_knows_which_documents_taught_the_queries(small_shared, tmp_path):
+    size = lds.Size(documents=30, subsets=8)
+    result = lds.run(small_shared, tmp_path / "out.json", ["digits", "letters", "random"], size)
+    assert json.loads((tmp_path / "out.json").read_text()) == result
+    assert result["methods"]["digits"]["lds"] > 0.6
+    assert result["methods"]["letters"]["lds"] == pytest.approx(-result["methods"]["digits"]["lds"])
+    assert result["methods"].keys() == {"digits", "letters", "random"}
