@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: demo test lint types layers pytest format bench clean
+.PHONY: demo test lint types layers pytest format bench reproduce clean
 
 demo: .venv/installed
 	$(BIN)/risedb demo
@@ -40,6 +40,14 @@ format: .venv/tested
 .venv/tested: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
 	touch $@
+
+.venv/rivals: .venv/tested benchmarks/rivals/no-deps.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group rivals
+	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/rivals/no-deps.txt
+	touch $@
+
+reproduce: .venv/rivals
+	$(BIN)/python -m benchmarks.reproduce ../shared
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.scan --small

@@ -60,9 +60,11 @@ def pool_rankings(model: LanguageModel, queries: list[Tokens], pool: list[Tokens
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("shared", type=Path, help="folder with data/howdy and models/tiny-neox")
-    shared = parser.parse_args().shared
-    howdy = shared / "data" / "howdy"
-    model = load_model(str(shared / "models" / "tiny-neox"))
+    parser.add_argument("--model", help="by default models/tiny-neox of the shared folder")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    given = parser.parse_args()
+    howdy, name = given.shared / "data" / "howdy", given.model or str(given.shared / "models" / "tiny-neox")
+    model = load_model(name)
 
     def encoded(name: str, count: int, seed: int) -> list[Tokens]:
         return encode_rows(drawn(howdy / f"{name}.jsonl.zst", count, seed), model.tokenizer, READOUT, FIELDS)[1]
@@ -71,10 +73,14 @@ def main() -> None:
     result["pool_ranking"] = pool_rankings(model, encoded("queries", 40, 1), encoded("pool", 200, 1))
     print(json.dumps(result["pool_ranking"], indent=1), flush=True)
     diagnosis = diagnose(
-        "tiny-neox", model, encoded("pool", 64, 0), readout=READOUT, progress=lambda what: print(what, file=sys.stderr)
+        Path(name).name,
+        model,
+        encoded("pool", 64, 0),
+        readout=READOUT,
+        progress=lambda what: print(what, file=sys.stderr),
     )
     result["diagnosis"] = json.loads(diagnosis.as_json())
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    given.out.write_text(json.dumps(result, indent=1) + "\n")
     for candidate in diagnosis.controlled:
         print(
             f"{candidate.text:<28} RH {candidate.rh} (paper {candidate.paper_rh})  GH {candidate.gh} "

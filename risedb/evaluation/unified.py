@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,11 @@ class Unified:
 
     mu: float
     delta: float
+
+    @classmethod
+    def of(cls, recall: float, predict: float) -> Self:
+        """Join both paradigms' means over K."""
+        return cls((recall + predict) / 2, abs(recall - predict) / 2)
 
     def __str__(self) -> str:
         """Write it as the paper's tables do."""
@@ -41,5 +47,4 @@ def unified(recall: Mapping[int, Quality], predict: Mapping[int, Quality]) -> Un
     if recall.keys() != predict.keys() or not recall:
         msg = f"recall was measured at K = {sorted(recall)} and predict at {sorted(predict)}; they must be the same"
         raise InvalidInput(msg)
-    one, other = (float(np.mean([quality.auprc for quality in each.values()])) for each in (recall, predict))
-    return Unified((one + other) / 2, abs(one - other) / 2)
+    return Unified.of(*(float(np.mean([quality.auprc for quality in each.values()])) for each in (recall, predict)))

@@ -1,0 +1,213 @@
+"""The report: which claims hold here, then this run's numbers beside the paper's."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from benchmarks.fidelity.claim import Claim, Curve
+from benchmarks.fidelity.claims import IN_PAPER, LONG_TABLES, claims
+from benchmarks.fidelity.paper import Paper
+from benchmarks.fidelity.run import Run
+from benchmarks.rivals.task import POOLS
+from risedb.evaluation import Unified
+
+OF_PAPER = ("Pythia-14M", "Pythia-6.9B")
+"""Its smallest and its largest model with tables of all pools."""
+INTRODUCTION = """\
+# The paper's measurements, here
+
+Numbers of this run beside those of arXiv:2604.16197v1. The model is {model}. Signatures are 128/24/128 at 256 tokens,
+other options as in the paper's Table 6; nothing was chosen by looking at the queries. `predict` is the model as it was,
+`recall` the same after three epochs on the pool. The embedding is all-MiniLM-L6-v2, where the paper has E5-base-v2.
+`python -m benchmarks.reproduce` writes this page; its sentences are made of the numbers.
+"""
+TRACING = (
+    "Subject and object are written alike in query and answer: whatever compares words has it easy. The paper's "
+    "candidates are sentences of Wikipedia, and its model is Pythia-1B."
+)
+POOL = (
+    "## {pool}: 5,000 documents, 100 queries\n\nauPRC over the K best and the K worst; RISE by its factor norm, and by "
+    "channel or centred. Paper: Tables {predict} and {recall}; the unified score as in Table 3.\n"
+)
+
+
+def report(kept: Mapping[str, Mapping[str, Any]], left: Sequence[str], paper: Paper | None = None) -> str:
+    """Return the whole page, Markdown.
+
+    Parameters
+    ----------
+    kept
+        What finished steps found, by their names.
+    left
+        Steps that have not run.
+    paper
+        The paper's tables.
+    """
+    run, paper = Run(kept), paper or Paper()
+    models = {step["model"] for step in kept.values()}
+    parts = [INTRODUCTION.format(model=", ".join(sorted(models))), _left(left), *_claims(list(claims(run, paper)))]
+    for pool in POOLS:
+        parts += _pool(run, paper, pool)
+    parts += [*_rivals(run), *_diagnostics(run, paper), *_beyond(run, paper), _times(kept)]
+    return "\n".join(part for part in parts if part)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is text, the others are numbers."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number, or nothing."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _left(left: Sequence[str]) -> str:
+    return f"Not run yet: {', '.join(left)}.\n" if left else ""
+
+
+def _claims(every: Sequence[Claim]) -> list[str]:
+    short = {None: "", True: "supported", False: "**not supported**"}
+    rows = [(one.says, one.table, one.in_the_paper, one.in_this_run, short[one.holds]) for one in every]
+    against = [one for one in every if one.holds is False]
+    measured = sum(one.holds is not None for one in every)
+    lines = [
+        f"## Does it hold?\n\nOf {measured} comparisons measured here, {measured - len(against)} come out as claimed.\n"
+    ]
+    lines.append(table(("claim", "in", "paper", "here", ""), rows))
+    if against:
+        lines.append("Where the small model does not support the paper:\n")
+        lines.append("".join(f"- {one.sentence}\n" for one in against))
+    return lines
+
+
+def _pool(run: Run, paper: Paper, pool: str) -> list[str]:
+    tables, rivals = LONG_TABLES[pool], run.result(f"predict-rivals-{pool}")
+    choices = {paradigm: run.choices(pool, paradigm) for paradigm in tables}
+    if not rivals and not any(choices.values()):
+        return []
+    cuts = [f"K = {k}" for k in POOLS[pool]]
+    rows = []
+
+    def add(name: str, both: Sequence[Curve]) -> None:
+        """Add a row of what predict and recall have at each K."""
+        means = [mean(curve.values()) if curve else None for curve in both]
+        unified = "" if None in means else str(Unified.of(*reversed(means)))
+        rows.append([name, *(number(curve.get(key)) for curve in both for key in cuts), unified])
+
+    for name in choices["predict"] or choices["recall"]:
+        add(f"RISE, {name}", [choices[paradigm].get(name, {}) for paradigm in tables])
+    for name in (name for name in rivals if name != "rise"):
+        add(name, [run.rival(pool, paradigm, name) for paradigm in tables])
+    for method in ("RISE", "TrackStar", "RapidIn", "ZO-Inf"):
+        for model in OF_PAPER:
+            add(f"paper: {method}, {model}", [paper.curve(one, model, method) for one in tables.values()])
+    for method in (IN_PAPER["bm25"], IN_PAPER["embedding"]):
+        add(f"paper: {method}", [paper.curve(one, None, method) for one in tables.values()])
+    head = ("", *(f"{paradigm} {key}" for paradigm in tables for key in cuts), "unified")
+    return [POOL.format(pool=pool, **tables), table(head, rows), _costs(rivals)]
+
+
+def _costs(rows: Mapping[str, Mapping[str, float]], more: Sequence[str] = ()) -> str:
+    """Return what methods cost, and some of their other numbers."""
+    head = ("", *more, "build s", "query ms", "disk MB")
+    lines = []
+    for name, row in rows.items():
+        if "not_installed" in row:
+            lines.append((name, f"needs {row['not_installed']}, which is not installed", *[""] * (len(head) - 2)))
+            continue
+        costs = row["build_seconds"], row["query_milliseconds"], row["disk_bytes"] / 1e6
+        lines.append((name, *(number(row.get(key)) for key in more), *(number(value, 1) for value in costs)))
+    return table(head, lines) if lines else ""
+
+
+def _rivals(run: Run) -> Iterator[str]:
+    for step in ("sample-howdy", "sample-brain-rot", "shapley-howdy"):
+        rows = run.result(step)
+        measured = [row for row in rows.values() if "rows" in row]
+        if measured:
+            one = measured[0]
+            yield f"## {step}: {one['rows']} documents ({one['positives']} positives), {one['queries']} queries\n"
+            yield _costs(rows, [key for key in one if key.startswith("auprc@")])
+
+
+def _diagnostics(run: Run, paper: Paper) -> Iterator[str]:
+    if not (found := run.result("diagnostics").get("diagnosis")):
+        return
+    yield "## Inside the readout\n\nTable 1: ranks of the candidates, 1 for the most similar.\n"
+    rows = [
+        [one["text"], *(f"{one[key]:.0f}" for key in ("rh", "paper_rh", "gh", "paper_gh"))]
+        for one in found["controlled"]
+    ]
+    yield table(("candidate", "RH", "RH, paper", "GH", "GH, paper"), rows)
+    same = {key: sum(one[key] == one[f"paper_{key}"] for one in found["controlled"]) for key in ("rh", "gh")}
+    yield f"Of {len(rows)} candidates RH ranks {same['rh']} as in the paper, GH {same['gh']}.\n"
+    sizes = found["sparsity"]["by_size"]
+    rows = [
+        [
+            k,
+            number(one["cosine"]),
+            number(paper.row(10, k)["GH cosine"]),
+            number(one["full_energy"], 4),
+            number(one["mass"]),
+        ]
+        for k, one in sizes.items()
+    ]
+    yield "Table 10: sparse GH against dense, by K at tau = 1.\n"
+    yield table(("K", "cosine", "cosine, paper", "residual energy", "mass"), rows)
+    cosines = [one["cosine"] for one in sizes.values()]
+    yield f"The cosine {'rises' if cosines == sorted(cosines) else 'does not rise'} with K.\n"
+    heats = found["sparsity"]["by_temperature"]
+    rows = [
+        [tau, number(one["cosine"]), number(one["cosine_tau_1"]), number(paper.row(12, tau)["GH cosine"])]
+        for tau, one in heats.items()
+    ]
+    yield "Table 12: the same by tau, K = 128, against the dense GH of the same tau and of tau = 1.\n"
+    yield table(("tau", "same tau", "tau = 1", "paper"), rows)
+    best = {key: max(heats, key=lambda tau: heats[tau][key]) for key in ("cosine", "cosine_tau_1")}
+    yield f"Best is tau = {best['cosine']} by the first, {best['cosine_tau_1']} by the second; in the paper 1.0.\n"
+
+
+def _beyond(run: Run, paper: Paper) -> Iterator[str]:
+    if rows := run.methods("lds"):
+        names = {"rise": "RISE", "hidden": "Final hidden-state cosine", "random": "Random"}
+        theirs = {name: paper.row(16, of_paper) for name, of_paper in names.items()}
+        yield "## Linear datamodeling score, brain-rot (Table 16)\n"
+        yield beside(rows, theirs, {"lds": "LDS", "low": "low", "high": "high"})
+    if rows := run.methods("trex"):
+        theirs = {
+            name: paper.row(17, of_paper, "20K") for name, of_paper in (("rise", "RISE"), ("trackstar", "TrackStar"))
+        }
+        found = run.result("trex")
+        yield f"## Fact tracing (Table 17)\n\n{found['pool']:,} statements, {found['queries']} queries. {TRACING}\n"
+        yield beside(rows, theirs, {"mrr": "MRR", "recall@10": "recall@10"})
+    if rows := run.methods("closed-loop"):
+        names = {"base": "Base Model", "random": "Random", "bm25": "BM25", "rise": "RISE", "embedding": "Embed Sim"}
+        theirs = {name: paper.row(4, of_paper) for name, of_paper in names.items()}
+        columns = {
+            "purity": "purity %",
+            "control_perplexity": "control perplexity",
+            "junk_perplexity": "junk perplexity",
+        }
+        yield "## Closed loop, brain-rot (Table 4)\n"
+        yield beside(rows, theirs, columns)
+
+
+def beside(rows: Mapping[str, Curve], theirs: Mapping[str, Curve], columns: Mapping[str, str]) -> str:
+    """Return a table of this run's columns, each followed by the paper's of that name."""
+    head = [name for ours, paper in columns.items() for name in (ours.replace("_", " "), f"paper: {paper}")]
+    lines = []
+    for method, row in rows.items():
+        pairs = [(row.get(ours), theirs.get(method, {}).get(paper)) for ours, paper in columns.items()]
+        lines.append([method, *(number(value) for pair in pairs for value in pair)])
+    return table(("", *head), lines)
+
+
+def _times(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [(name, number(one["seconds"], 0), one["machine"]["commit"]) for name, one in kept.items()]
+    machine = next((one["machine"] for one in kept.values()), None)
+    if machine is None:
+        return ""
+    what = f"{machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}"
+    return f"## What was run\n\n{what}.\n\n" + table(("step", "seconds", "commit"), rows)

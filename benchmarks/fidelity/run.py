@@ -1,0 +1,47 @@
+"""What the finished steps of benchmarks.reproduce found."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.fidelity.claim import Curve
+from benchmarks.fidelity.paper import by_k
+from benchmarks.rivals.task import POOLS
+
+PARADIGMS = {"predict": "prospective", "recall": "retrospective"}
+NEEDS_NO_MODEL = ("length", "random", "bm25", "embedding")
+
+
+class Run:
+    """Results by step.
+
+    Parameters
+    ----------
+    kept
+        Of each finished step its ``result``, ``seconds`` and ``machine``.
+    """
+
+    def __init__(self, kept: Mapping[str, Mapping[str, Any]]) -> None:
+        self.kept = kept
+
+    def result(self, step: str) -> dict[str, Any]:
+        """Return what a step wrote; empty if it has not run."""
+        return self.kept[step]["result"] if step in self.kept else {}
+
+    def methods(self, step: str) -> dict[str, dict[str, float]]:
+        """Return the rows of a step that has one for each method."""
+        return self.result(step).get("methods", {})
+
+    def curve(self, step: str, method: str) -> Curve:
+        """Return one rival's auPRC by K; empty if it was not measured."""
+        return by_k(self.result(step).get(method, {}))
+
+    def choices(self, pool: str, paradigm: str) -> dict[str, Curve]:
+        """Return RISE's auPRC at the pool's K by each choice of its identity and of the query."""
+        rows = self.result(f"{paradigm}-{pool}").get(pool, {}).get(PARADIGMS[paradigm], {})
+        wanted = [f"K = {k}" for k in POOLS[pool]]
+        return {name: {key: by_k(row)[key] for key in wanted} for name, row in rows.items()}
+
+    def rival(self, pool: str, paradigm: str, method: str) -> Curve:
+        """Return a rival's auPRC on a whole pool, the same in both paradigms where it reads no model."""
+        measured = "predict" if method in NEEDS_NO_MODEL else paradigm
+        return self.curve(f"{measured}-rivals-{pool}", method)

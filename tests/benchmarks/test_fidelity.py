@@ -1,0 +1,87 @@
+"""The report on the paper's measurements: its sentences follow from the numbers."""
+
+from benchmarks.fidelity import Claim, Paper, Run, claims, report
+
+MACHINE = {"cores": 2, "processor": "a processor", "packages": {"torch": "2"}, "commit": "abc1234"}
+CUTS = (5, 10, 50, 100)
+
+
+def row(*auprc, **more):
+    return {**{f"auprc@{k}": value for k, value in zip(CUTS, auprc, strict=True)}, **more}
+
+
+def kept(**results):
+    one = {"model": "tiny", "seconds": 1.0, "machine": MACHINE}
+    return {name.replace("_", "-"): {**one, "result": result} for name, result in results.items()}
+
+
+def howdy(bm25_at_100):
+    costs = {"build_seconds": 2.0, "query_milliseconds": 3.0, "disk_bytes": 4e6}
+    return kept(
+        predict_howdy={
+            "howdy": {"prospective": {"unit": row(0.8, 0.7, 0.6, 0.5), "unit, RH": row(0.7, 0.6, 0.5, 0.4)}}
+        },
+        predict_rivals_howdy={"bm25": row(0.4, 0.4, 0.4, bm25_at_100, **costs)},
+    )
+
+
+def claim(says, run):
+    (one,) = [one for one in claims(Run(run), Paper()) if one.says == says]
+    return one
+
+
+def test_a_claim_that_flips_gives_the_other_sentence():
+    says = "howdy, predict: RISE ahead of bm25"
+    ahead, behind = claim(says, howdy(0.49)), claim(says, howdy(0.51))
+    assert (ahead.holds, ahead.in_this_run) == (True, "yes")
+    assert (behind.holds, behind.in_this_run) == (False, "not at K = 100 (0.500 against 0.510)")
+    assert ahead.in_the_paper == behind.in_the_paper == "everywhere for 7 of 7 models"
+    assert "support it" not in report(howdy(0.49), [])
+    assert f"{says} (Table 23): this model does not support it, not at K = 100" in report(howdy(0.51), [])
+
+
+def test_equal_numbers_support_nothing():
+    assert claim("howdy, predict: RISE ahead of bm25", howdy(0.5)).holds is False
+
+
+def test_what_was_not_measured_is_neither():
+    one = claim("howdy, recall: RISE ahead of bm25", howdy(0.1))
+    assert (one.holds, one.in_this_run) == (None, "not measured")
+    assert "Of 1 comparisons measured here, 1 come out as claimed" in report(howdy(0.1), [])
+
+
+def test_the_paper_is_read_as_it_is():
+    one = claim("finance-medical, predict: RISE ahead of bm25", {})
+    assert one.in_the_paper == "for none of 7 models"
+    several = Claim("a", "Table 1", [({"K = 5": 1.0}, {"K = 5": 0.0}), ({"K = 5": 0.0}, {"K = 5": 1.0})], ({}, {}))
+    assert several.in_the_paper == "everywhere for 1 of 2 models"
+
+
+def test_nowhere_and_not_everywhere_are_told_apart():
+    pair = ({"K = 5": 0.1, "K = 10": 0.9}, {"K = 5": 0.2, "K = 10": 0.8})
+    assert Claim("a", "b", [pair], pair).in_this_run == "not at K = 5 (0.100 against 0.200)"
+    lost = Claim("a", "b", [pair], ({"K = 5": 0.1}, {"K = 5": 0.2}))
+    assert lost.in_this_run == "nowhere: K = 5 (0.100 against 0.200)"
+    assert lost.sentence.endswith("nor does the paper's table, everywhere.")
+
+
+def test_the_page_has_costs_paper_and_what_is_missing():
+    page = report(howdy(0.3), ["lds"])
+    assert "The model is tiny." in page
+    assert "Not run yet: lds." in page
+    assert "| bm25 | 2.0 | 3.0 | 4.0 |" in page
+    assert "| paper: RISE, Pythia-14M | 0.859 | 0.805 | 0.646 | 0.575 | 0.791 |" in page
+    assert "| paper: BM25 | 0.259 |" in page
+
+
+def test_a_rival_without_its_package_says_so():
+    rows = {
+        "rise": row(1, 1, 1, 1, rows=9, positives=3, queries=2, build_seconds=1, query_milliseconds=1, disk_bytes=1)
+    }
+    page = report(kept(sample_howdy={**rows, "trackstar": {"not_installed": "bergson"}}), [])
+    assert "| trackstar | needs bergson, which is not installed |" in page
+
+
+def test_unified_is_the_mean_of_both_paradigms_and_half_their_distance():
+    run = howdy(0.3) | kept(recall_howdy={"howdy": {"retrospective": {"unit": row(0.6, 0.5, 0.4, 0.3)}}})
+    assert "0.550 ± 0.100 |" in report(run, [])
