@@ -101,6 +101,24 @@ def add_table() -> str:
     return table(result["machine"], rows)
 
 
+def pool_table() -> str:
+    """Render the paper's 105K pool: RISE and BM25, as in Table 35."""
+    result = kept("pool-105000")
+    rows = [
+        (
+            f"{result['documents']:,} documents, {result['positives']:,} positives: build",
+            f"{result['build']['seconds'] / 60:.1f} minutes, {result['disk_bytes'] / 2**20:,.0f} MiB",
+        )
+    ]
+    for name, method in result["methods"].items():
+        numbers = "; ".join(
+            "{} {:.3f} / {:.3f}".format(shown, *(method["at"][k][what] for k in ("10", "100")))
+            for what, shown in (("precision", "precision"), ("auprc", "auPRC"), ("auroc", "auROC"))
+        )
+        rows.append((f"{name} at 10 / 100, {result['queries']} queries", f"{numbers}; {method['seconds']:.1f} s"))
+    return table(result["machine"], rows)
+
+
 def where_row(where: dict[str, Any]) -> str:
     times = where["milliseconds"].values()
     slowest = max(one["warm"]["median"] for one in times)
@@ -126,7 +144,7 @@ def table(machine: dict[str, Any], rows: list[tuple[str, str]]) -> str:
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
 
 
-TABLES = {"howdy": howdy_table, "scan": scan_table, "store": store_table, "add": add_table}
+TABLES = {"howdy": howdy_table, "pool": pool_table, "scan": scan_table, "store": store_table, "add": add_table}
 
 
 def synced(readme: str) -> str:
