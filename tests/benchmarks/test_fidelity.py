@@ -44,6 +44,12 @@ def test_equal_numbers_support_nothing():
     assert claim("howdy, predict: RISE ahead of bm25", howdy(0.5)).holds is False
 
 
+def test_a_rival_that_reads_the_model_has_other_numbers_in_recall():
+    run = howdy(0.3) | kept(predict_rivals_howdy={"hidden": row(0.1, 0.1, 0.1, 0.1), "bm25": row(0.2, 0.2, 0.2, 0.2)})
+    assert Run(run).rival("howdy", "recall", "hidden") == {}
+    assert Run(run).rival("howdy", "recall", "bm25") == Run(run).rival("howdy", "predict", "bm25")
+
+
 def test_what_was_not_measured_is_neither():
     one = claim("howdy, recall: RISE ahead of bm25", howdy(0.1))
     assert (one.holds, one.in_this_run) == (None, "not measured")
