@@ -1,7 +1,11 @@
 """The report on the paper's measurements: its sentences follow from the numbers."""
 
-from benchmarks.fidelity import Claim, Paper, Run, claims, report
+from pathlib import Path
 
+from benchmarks.fidelity import Claim, Paper, Run, claims, report
+from benchmarks.reproduce import steps
+
+ROOT = Path(__file__).parents[2]
 MACHINE = {"cores": 2, "processor": "a processor", "packages": {"torch": "2"}, "commit": "abc1234"}
 CUTS = (5, 10, 50, 100)
 
@@ -91,3 +95,13 @@ def test_a_rival_without_its_package_says_so():
 def test_unified_is_the_mean_of_both_paradigms_and_half_their_distance():
     run = howdy(0.3) | kept(recall_howdy={"howdy": {"retrospective": {"unit": row(0.6, 0.5, 0.4, 0.3)}}})
     assert "0.550 ± 0.100 |" in report(run, [])
+
+
+def test_every_step_is_one_of_the_programs_and_needs_one_that_comes_before(tmp_path):
+    before = set()
+    for step in steps(tmp_path, tmp_path, "model"):
+        program = step.command[1].replace(".", "/") if step.command[0] == "-m" else step.command[0].removesuffix(".py")
+        assert (ROOT / f"{program}.py").exists() or (ROOT / program / "__main__.py").exists()
+        assert step.name not in before
+        assert step.needs in {None, *before}
+        before.add(step.name)
