@@ -27,14 +27,16 @@ class Best:
 
     Attributes
     ----------
+    k
+        How many.
     floors
-        (m,) float64: the k-th best score when last settled, -inf before there were k.
+        (m,) float64: what the k best reach, as far as is known; -inf before there were k.
     waiting
         Scores that came since.
     """
 
     def __init__(self, queries: int, k: int) -> None:
-        self._k = k
+        self.k = k
         self.floors = np.full(queries, -np.inf)
         self.waiting = 0
         self._parts: list[tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.float64]]] = [
@@ -54,11 +56,11 @@ class Best:
         ends = np.cumsum(np.bincount(of, minlength=len(self.floors)))
         by_query = np.split(scores[order], ends[:-1])
         for j, own in enumerate(by_query):
-            if len(own) >= self._k:
-                self.floors[j] = np.partition(own, len(own) - self._k)[len(own) - self._k]
+            if len(own) >= self.k:
+                self.floors[j] = max(self.floors[j], np.partition(own, len(own) - self.k)[len(own) - self.k])
         wanted = scores >= self.floors[of]
         self._parts = [(of[wanted], sequence[wanted], scores[wanted])]
-        if wanted.sum() > 2 * self._k * len(self.floors):  # many are equal: the first of them stay
+        if wanted.sum() > 2 * self.k * len(self.floors):  # many are equal: the first of them stay
             self._rank()
         self.waiting = 0
 
@@ -74,7 +76,7 @@ class Best:
         of, sequence, scores = self._joined()
         order = np.lexsort((sequence, -scores, of))
         of = of[order]
-        kept = np.arange(len(of)) - np.searchsorted(of, np.arange(len(self.floors)))[of] < self._k
+        kept = np.arange(len(of)) - np.searchsorted(of, np.arange(len(self.floors)))[of] < self.k
         self._parts = [(of[kept], sequence[order[kept]], scores[order[kept]])]
         return np.searchsorted(self._parts[0][0], np.arange(1, len(self.floors) + 1))
 

@@ -94,7 +94,7 @@ class Plan:
         return "compiled" if "numba" in sys.modules or self.devices[0] != "cpu" else "numpy"
 
     def first_rows(self, queries: int) -> int:
-        """Return how many rows the first slice has, at least: as many as are decided in a millisecond."""
+        """Return how many rows the first slice has, at least."""
         pairs = self.first_pairs or (2**13 if self.engine == "compiled" else 2**9)
         return max(pairs // queries, 1)
 

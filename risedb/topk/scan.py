@@ -3,7 +3,8 @@
 A kernel proposes the rows whose score could still be among the k best, by products in fast arithmetic with a bound on
 their error; what it leaves out is certified not to be. The proposed rows are scored exactly, and those scores decide.
 The first slices are small and each next one as large as all before it, so that the threshold is high when most rows
-are read; no block is sorted whole, and nothing grows with the pool but k.
+are read; of the first rows those of the highest bounds are decided first. No block is sorted whole, and nothing grows
+with the pool but k.
 """
 
 import threading
@@ -24,6 +25,9 @@ from risedb.topk.scores import QueryVectors, exact_scores
 
 if TYPE_CHECKING:  # imports torch
     from risedb.topk.lanes import Lanes
+
+_SHARED_ROWS = 2**10  # that are worth dividing a block among threads
+_WORTH_FLOORS = 4  # times k rows: of fewer, most are decided anyway
 
 
 def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
@@ -70,7 +74,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     if plan.engine == "torch":
         return _scan_on_devices(blocks, queries, config, k=k, center=center, plan=plan, lanes=lanes)
     heats = [_Heat(part, config, k, plan) for part in plan.groups(queries)]
-    slices = _Slices(scaled(blocks, center), heats)
+    slices = _Slices(scaled(blocks, center), heats, plan.threads)
     if plan.threads == 1 or plan.engine != "compiled":
         _work(slices, heats)
     else:
@@ -140,7 +144,7 @@ class _Heat:
 
     def __init__(self, queries: QueryVectors, config: ScoreConfig, k: int, plan: Plan) -> None:
         self.best = Best(len(queries), k)
-        self.first_rows = max(plan.first_rows(len(queries)), 2 * k)
+        self.first_rows = max(plan.first_rows(len(queries)), _WORTH_FLOORS * k)
         self._queries = queries
         self._config = config
         self._plan = plan
@@ -155,6 +159,8 @@ class _Heat:
     def run(self, kernel: Kernel, block: Block, scale: NDArray[np.float64] | None) -> None:
         """Take some rows."""
         kernel.load(block, np.ones(len(block)) if scale is None else scale)
+        if not self._seen:
+            self._raise_floors(kernel, (block, scale))
         ahead = [(0, len(block))]
         while ahead:
             start, stop = ahead.pop()
@@ -164,8 +170,7 @@ class _Heat:
                 ahead += [(middle, stop), (start, middle)]
             elif len(pairs[0]):
                 at, of = pairs
-                dots = kernel.pair_dots
-                scores = exact_scores(block, at, self._queries, of, self._config, scale=scale, pair_dots=dots)
+                scores = self._exact(kernel, (block, scale), at, of)
                 with self._lock:
                     self.best.add(of, block.sequence[at], scores)
                     if ahead or self.best.waiting > self._most_pairs:
@@ -176,15 +181,32 @@ class _Heat:
                 self._settled = self._seen
                 self.best.settle()
 
+    def _raise_floors(self, kernel: Kernel, rows: Scaled) -> None:
+        """Decide the k rows of the highest bounds: what all of them reach, the k best of all rows do."""
+        m, k, block = len(self._queries), self.best.k, rows[0]
+        if _WORTH_FLOORS * k > block.live.sum() or max(m * k, m * len(block) // 32) > self._most_pairs:
+            return
+        upper = np.where(block.live, kernel.upper(), -np.inf)
+        at, of = np.argpartition(upper, -k, axis=1)[:, -k:].ravel(), np.repeat(np.arange(m), k)
+        reached = self._exact(kernel, rows, at, of).reshape(m, k).min(axis=1)
+        with self._lock:
+            np.maximum(self.best.floors, reached, out=self.best.floors)
+
+    def _exact(self, kernel: Kernel, rows: Scaled, at: NDArray[np.intp], of: NDArray[np.intp]) -> NDArray[np.float64]:
+        block, scale = rows
+        dots = kernel.pair_dots
+        return exact_scores(block, at, self._queries, of, self._config, scale=scale, pair_dots=dots)
+
 
 class _Slices:
     """Cuts blocks into slices for whichever thread asks next; small ones first, then each as large as all before it."""
 
-    def __init__(self, blocks: Iterable[Scaled], heats: list[_Heat]) -> None:
+    def __init__(self, blocks: Iterable[Scaled], heats: list[_Heat], threads: int) -> None:
         self._blocks = iter(blocks)
         self._block: Block | None = None
         self._scale: NDArray[np.float64] | None = None
         self._first_rows = min(heat.first_rows for heat in heats)
+        self._threads = threads
         self._start = self._cut = 0
         self._lock = threading.Lock()
 
@@ -197,7 +219,8 @@ class _Slices:
                     return None
                 (self._block, self._scale), self._start = following, 0
             most = min(kernel.slice_rows(self._block) for kernel in kernels)
-            part = slice(self._start, self._start + min(max(self._cut, self._first_rows), most))
+            share = max(-(-len(self._block) // self._threads), _SHARED_ROWS)
+            part = slice(self._start, self._start + min(max(self._cut, self._first_rows), most, share))
             self._start = part.stop
             self._cut += part.stop - part.start
             return self._block.part(part), None if self._scale is None else self._scale[part]

@@ -99,6 +99,23 @@ def test_large_pools_rank_as_float64_does_on_every_engine(engine, m, dtype):
         np.testing.assert_array_equal(one.sequence, sequence[np.argsort(-exact[:, j])[:20]])
 
 
+@pytest.mark.parametrize("m", [1, 20])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_few_rows_are_decided_even_of_the_first_ones(m, threads, monkeypatch):
+    rng = np.random.default_rng(7)
+    pool = make_pool(rng, 6000, "normal", "float16", dims=(32, 64))
+    queries = QueryVectors.of(make_signatures(rng, m, "normal", dims=(32, 64)), ScoreConfig())
+    decided, pair_dots = [], CompiledKernel.pair_dots
+
+    def counted(rows, at, *others):
+        decided.append(len(at) / 2)  # both channels
+        return pair_dots(rows, at, *others)
+
+    monkeypatch.setattr(CompiledKernel, "pair_dots", staticmethod(counted))
+    scan([pool], queries, ScoreConfig(), k=10, plan=Plan(engine="compiled", threads=threads))
+    assert 2 * 10 * m <= sum(decided) < 6000 * m / 20
+
+
 @given(
     seed=st.integers(0, 2**32),
     n=st.integers(1, 60),
