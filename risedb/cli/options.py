@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from risedb.corpus import Fields
     from risedb.database import Choices
 
+
+def _tokens(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        msg = f"{text!r} is no number of at least 1, nor auto"
+        raise typer.BadParameter(msg)
+    return int(text)
+
+
 Index = Annotated[Path, typer.Argument(metavar="IDX", help="The index: one folder.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
@@ -140,8 +150,9 @@ Quantize = Annotated[
 BatchTokens = Annotated[
     int | None,
     typer.Option(
-        min=1,
-        help="Most tokens in one forward pass (default: 2048 on a CPU, 32768 on a GPU).",
+        parser=_tokens,
+        metavar="N|auto",
+        help="Most tokens in one forward pass (default auto: 2048 on a CPU, what fits on a GPU).",
         rich_help_panel=_MODEL,
         show_default=False,
     ),

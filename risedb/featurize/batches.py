@@ -1,8 +1,22 @@
-"""Which windows go through the model together: similar lengths, within a budget of tokens."""
+"""Which windows go through the model together: similar lengths, within a budget of tokens; and how large that is."""
 
 from collections.abc import Sequence
 
+_MOST_TOKENS, _LEAST_TOKENS = 2**15, 2**8
 _MOST_PADDING = 0.05
+_USED = 0.7  # of what is free: batches differ, and an allocator leaves gaps
+
+
+def fitting_tokens(free_bytes: int, token_bytes: float) -> int:
+    """Return how many tokens a batch may have, where a token takes so many bytes: a power of two from 256 to 32,768.
+
+    Examples
+    --------
+    >>> fitting_tokens(free_bytes=16 * 2**30, token_bytes=600_000)
+    16384
+    """
+    fits = int(_USED * free_bytes / max(token_bytes, 1))
+    return min(max(1 << fits.bit_length() >> 1, _LEAST_TOKENS), _MOST_TOKENS)
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

@@ -1,6 +1,6 @@
 """Token ids to signatures: forward pass, readout factors, sketches, outer products (Algorithm 2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from risedb.config import HASH_VERSION, Identity, ReadoutConfig, SketchConfig
-from risedb.errors import InvalidInput
-from risedb.featurize.batches import plan_batches
+from risedb.errors import DeviceFailure, InvalidInput
+from risedb.featurize.batches import fitting_tokens, plan_batches
 from risedb.featurize.model import LanguageModel
 from risedb.featurize.sketch import FactorSketches
 from risedb.featurize.support import Support, active_support, checked_support
 from risedb.featurize.tokens import Tokens
 
 _LOGITS_BYTES = 64 * 2**20
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+_BATCH_TOKENS = 2048  # on a CPU, and of the batch by which a GPU is probed
 Timer = Callable[[str], AbstractContextManager[None]]
 
 
@@ -57,7 +57,8 @@ class Featurizer:
     readout, sketch
         The numbers of the signature.
     batch_tokens
-        Most tokens in one forward pass, padding included; by default 2,048 on a CPU and 32,768 on a GPU.
+        Most tokens in one forward pass, padding included; by default 2,048 on a CPU, and what fits on a GPU, which a
+        small batch tells.
 
     Attributes
     ----------
@@ -72,6 +73,8 @@ class Featurizer:
         If seq_len is beyond the model's positions.
     UnsupportedModel
         If GH goes through the input embeddings, and they cannot be read.
+    DeviceFailure
+        If a GPU has not even memory for a small batch.
     """
 
     def __init__(
@@ -92,11 +95,14 @@ class Featurizer:
         self.readout = readout
         embeddings = model.head if readout.gh_through == "head" else model.input_embeddings
         self.sketches = FactorSketches(model.head, sketch, factor_norm=readout.factor_norm, embeddings=embeddings)
-        self.batch_tokens = batch_tokens or _BATCH_TOKENS.get(model.device.type, 8192)
+        self.batch_tokens = batch_tokens or _BATCH_TOKENS
         position_bytes = model.head.itemsize * len(model.head)
         self._chunk = max(_LOGITS_BYTES // position_bytes, 1)  # positions whose logits exist at once
         self._sketch = sketch
         self.timer: Timer = untimed
+        devices = {parameter.device for parameter in model.network.parameters() if parameter.device.type == "cuda"}
+        if batch_tokens is None and devices:
+            self.batch_tokens = min(self._tokens_that_fit(devices))
 
     @property
     def identity(self) -> Identity:
@@ -116,6 +122,11 @@ class Featurizer:
         ----------
         documents
             Token ids; what is longer than seq_len is cut or windowed as the readout says.
+
+        Raises
+        ------
+        DeviceFailure
+            If a GPU's memory is too small for a batch.
         """
         windows = [(row, window) for row, tokens in enumerate(documents) for window in tokens.windows(self.readout)]
         rh = torch.zeros(len(documents), self._sketch.rh_dim, device=self.model.device)
@@ -124,13 +135,40 @@ class Featurizer:
         positions = np.zeros(len(documents), dtype=np.int64)
         for batch in plan_batches([len(window.ids) for _, window in windows], self.batch_tokens):
             rows = torch.tensor([windows[i][0] for i in batch], device=self.model.device)
-            batch_rh, batch_gh, batch_finite = self._batch_phi([windows[i][1] for i in batch])
+            batch_rh, batch_gh, batch_finite = self._fitting_phi([windows[i][1] for i in batch])
             rh.index_add_(0, rows, batch_rh)
             gh.index_add_(0, rows, batch_gh)
             finite[rows[~batch_finite]] = False
         for row, window in windows:
             positions[row] += len(window.ids) - window.first_target
         return Phi(rh.cpu().numpy(), gh.cpu().numpy(), positions, finite.cpu().numpy())
+
+    def _tokens_that_fit(self, devices: Iterable[torch.device]) -> Iterator[int]:
+        """Run a small batch, and yield how many tokens would fit into the memory of each GPU that it used."""
+        ids = np.arange(min(self.readout.seq_len, _BATCH_TOKENS)) % len(self.model.head)
+        windows = [Tokens(ids)] * (_BATCH_TOKENS // len(ids))
+        before = {device: torch.cuda.memory_allocated(device) for device in devices}
+        for device in before:
+            torch.cuda.reset_peak_memory_stats(device)
+        self._fitting_phi(windows)
+        for device, held in before.items():
+            taken = torch.cuda.max_memory_allocated(device) - held
+            free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
+            yield fitting_tokens(free, taken / (len(windows) * len(ids)))
+
+    def _fitting_phi(self, windows: Sequence[Tokens]) -> tuple[Tensor, Tensor, Tensor]:
+        try:
+            return self._batch_phi(windows)
+        except torch.OutOfMemoryError as error:
+            longest = max(len(window.ids) for window in windows)
+            less = f"give --batch-tokens {len(windows) // 2 * longest}"
+            if len(windows) == 1:
+                less = "give a smaller --seq-len, or spread or quantise the model: --device-map auto, --quantize 8bit"
+            msg = (
+                f"{self.model.device} has not enough memory for a batch of {len(windows)} x {longest} tokens "
+                f"(--batch-tokens is {self.batch_tokens}); {less}"
+            )
+            raise DeviceFailure(msg) from error
 
     @torch.inference_mode()
     def support(self, tokens: Tokens) -> Support:

@@ -305,6 +305,13 @@ def test_interrupted_add_says_what_stays(risedb_cli, pool, monkeypatch):
     monkeypatch.undo()
 
 
+def test_batch_tokens_are_a_number_or_auto(risedb_cli, index):
+    assert risedb_cli("query", index, "--text", "A cat.", "--batch-tokens", "auto").code == 0
+    none = risedb_cli("query", index, "--text", "A cat.", "--batch-tokens", "0")
+    assert none.code == 2
+    assert "Invalid value for '--batch-tokens': '0' is no number of at least 1, nor auto" in none.err
+
+
 def test_delete_tells_what_went_and_what_was_not_there(risedb_cli, index, tmp_path):
     (tmp_path / "ids.txt").write_text("lock\nnobody\n")
     preview = risedb_cli("delete", index, "--ids", "ids.txt", "--dry-run")

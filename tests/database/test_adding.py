@@ -9,14 +9,15 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 import risedb
-from risedb.config import SketchConfig
+from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
 from risedb.database.ahead import Ahead
 from risedb.database.seen import Seen
 from risedb.database.writing import CommitEvery
 from risedb.errors import DeviceFailure, IdentityMismatch, InvalidInput
-from risedb.featurize import Featurizer
+from risedb.featurize import Featurizer, Tokens, load_model
 from risedb.storage import Store
 
 COMPACT = SketchConfig.parse("compact")
@@ -177,6 +178,41 @@ def test_device_that_is_not_there_and_one_that_dies_are_named(path, monkeypatch)
         with pytest.raises(DeviceFailure, match=r"worked with cpu ended with SIGKILL"):
             db.add(ROWS, devices=["cpu"])
         assert len(db) == 0
+
+
+def test_gpu_without_memory_is_named_and_the_add_goes_on_from_its_last_commit(path):
+    model = load_model("demo")
+    batches = iter(range(10**6))
+
+    def exhausted(*_):
+        if next(batches) == 4:
+            raise torch.OutOfMemoryError
+
+    first = next(model.network.children())
+    hook = first.register_forward_pre_hook(exhausted)
+    with risedb.open(path, model, create=True, sketch=COMPACT, batch_tokens=40) as db:
+        with pytest.raises(DeviceFailure, match=r"batch of \d+ x \d+ tokens .--batch-tokens is 40.; give .*--"):
+            db.add(ROWS, commit_every=3)
+        assert 0 < len(db) < 12
+        hook.remove()
+        report = db.add(ROWS)
+        assert (report.added + report.unchanged, report.unchanged > 0) == (12, True)
+        got = contents(db)
+    with risedb.open(path.with_name("other.rise"), model, create=True, sketch=COMPACT) as other:
+        other.add(ROWS)
+        assert_same(got, contents(other))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_on_a_gpu_are_as_large_as_its_memory_allows():
+    model = load_model("demo", LoadConfig(device="cuda"))
+    featurizer = Featurizer(model, ReadoutConfig(seq_len=128), COMPACT)
+    assert 256 <= featurizer.batch_tokens <= 32768
+    featurizer.phi([Tokens(np.arange(128))] * (featurizer.batch_tokens // 128))
+    held = torch.empty(torch.cuda.mem_get_info()[0] - 2**28, dtype=torch.uint8, device="cuda")
+    assert Featurizer(model, ReadoutConfig(seq_len=128), COMPACT).batch_tokens < featurizer.batch_tokens
+    del held
 
 
 def test_waiting_stdin_does_not_keep_an_interrupted_add_from_ending(path):
