@@ -24,6 +24,14 @@ CHANNELS = {"RH": ("rh", "unit, RH"), "GH": ("gh", "unit, GH"), "RH+GH": ("rh+gh
 """What a channel is called in Tables 20 and 21, and here."""
 
 
+SAMPLES = {
+    "sample-howdy": "a sample of howdy",
+    "sample-brain-rot": "a sample of brain-rot",
+    "shapley-howdy": "a small sample of howdy",
+}
+"""Steps that measure the dear methods."""
+
+
 def claims(run: Run, paper: Paper) -> Iterator[Claim]:
     """Yield every claim, whether it was measured or not."""
     for pool, tables in LONG_TABLES.items():
@@ -64,7 +72,7 @@ def _on_samples(run: Run, paper: Paper) -> Iterator[Claim]:
     def claim(step: str, methods: tuple[str, str], table: int, pairs: list[tuple[Curve, ...]]) -> Claim:
         first, second = methods
         here = run.curve(step, first), run.curve(step, second)
-        return Claim(f"{step.replace('-', ', ', 1)}: {first} ahead of {second}", f"Table {table}", pairs, here)
+        return Claim(f"{SAMPLES[step]}: {first} ahead of {second}", f"Table {table}", pairs, here)
 
     for method in ("rapidin", "zo-inf", "trackstar"):
         yield claim("sample-howdy", ("rise", method), 23, paper.pairs(23, "RISE", IN_PAPER[method]))

@@ -5,7 +5,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.fidelity.claim import Claim, Curve
-from benchmarks.fidelity.claims import IN_PAPER, LONG_TABLES, claims
+from benchmarks.fidelity.claims import IN_PAPER, LONG_TABLES, SAMPLES, claims
 from benchmarks.fidelity.paper import Paper
 from benchmarks.fidelity.run import Run
 from benchmarks.rivals.task import POOLS
@@ -31,6 +31,10 @@ POOL = (
 )
 
 
+SAME = (((20, "rh+gh"), (27, "RISE")), ((21, "rh+gh"), (26, "RISE")), ((18, "RISE"), (23, "RISE")))
+"""Rows of one measurement, but for the sketches' widths: a table and the name in it, twice."""
+
+
 def report(kept: Mapping[str, Mapping[str, Any]], left: Sequence[str], paper: Paper | None = None) -> str:
     """Return the whole page, Markdown.
 
@@ -48,7 +52,7 @@ def report(kept: Mapping[str, Mapping[str, Any]], left: Sequence[str], paper: Pa
     parts = [INTRODUCTION.format(model=", ".join(sorted(models))), _left(left), *_claims(list(claims(run, paper)))]
     for pool in POOLS:
         parts += _pool(run, paper, pool)
-    parts += [*_rivals(run), *_diagnostics(run, paper), *_beyond(run, paper), _times(kept)]
+    parts += [*_rivals(run), *_diagnostics(run, paper), *_beyond(run, paper), _disagreements(paper), _times(kept)]
     return "\n".join(part for part in parts if part)
 
 
@@ -68,14 +72,12 @@ def _left(left: Sequence[str]) -> str:
 
 
 def _claims(every: Sequence[Claim]) -> list[str]:
-    short = {None: "", True: "supported", False: "**not supported**"}
-    rows = [(one.says, one.table, one.in_the_paper, one.in_this_run, short[one.holds]) for one in every]
-    against = [one for one in every if one.holds is False]
-    measured = sum(one.holds is not None for one in every)
-    lines = [
-        f"## Does it hold?\n\nOf {measured} comparisons measured here, {measured - len(against)} come out as claimed.\n"
-    ]
-    lines.append(table(("claim", "in", "paper", "here", ""), rows))
+    measured = [one for one in every if one.holds is not None]
+    against = [one for one in measured if not one.holds]
+    short = {True: "supported", False: "**not supported**"}
+    rows = [(one.says, one.table, one.in_the_paper, one.in_this_run, short[one.holds]) for one in measured]
+    held = f"Of {len(measured)} comparisons measured here, {len(rows) - len(against)} come out as claimed.\n"
+    lines = ["## Does it hold?\n", held, table(("claim", "in", "paper", "here", ""), rows)]
     if against:
         lines.append("Where the small model does not support the paper:\n")
         lines.append("".join(f"- {one.sentence}\n" for one in against))
@@ -123,12 +125,13 @@ def _costs(rows: Mapping[str, Mapping[str, float]], more: Sequence[str] = ()) ->
 
 
 def _rivals(run: Run) -> Iterator[str]:
-    for step in ("sample-howdy", "sample-brain-rot", "shapley-howdy"):
+    for step, name in SAMPLES.items():
         rows = run.result(step)
         measured = [row for row in rows.values() if "rows" in row]
         if measured:
             one = measured[0]
-            yield f"## {step}: {one['rows']} documents ({one['positives']} positives), {one['queries']} queries\n"
+            size = f"{one['rows']} documents ({one['positives']} positives), {one['queries']} queries"
+            yield f"## {name.capitalize()}: {size}\n"
             yield _costs(rows, [key for key in one if key.startswith("auprc@")])
 
 
@@ -202,6 +205,19 @@ def beside(rows: Mapping[str, Curve], theirs: Mapping[str, Curve], columns: Mapp
         pairs = [(row.get(ours), theirs.get(method, {}).get(paper)) for ours, paper in columns.items()]
         lines.append([method, *(number(value) for pair in pairs for value in pair)])
     return table(("", *head), lines)
+
+
+def _disagreements(paper: Paper) -> str:
+    """Say where two of the paper's tables report one measurement by numbers that are far apart."""
+    lines = []
+    for (one, its_name), (other, other_name) in SAME:
+        for model in paper.models(one):
+            first, second = paper.curve(one, model, its_name), paper.curve(other, model, other_name)
+            key = max(first.keys() & second.keys(), key=lambda k: abs(first[k] - second[k]), default=None)
+            if key and abs(first[key] - second[key]) > 0.05:
+                numbers = f"{first[key]:.3f} in Table {one}, {second[key]:.3f} in Table {other}"
+                lines.append(f"- RISE on {model} at {key}: {numbers}\n")
+    return "## Where the paper's tables differ from one another\n\n" + "".join(lines) if lines else ""
 
 
 def _times(kept: Mapping[str, Mapping[str, Any]]) -> str:

@@ -92,6 +92,11 @@ def test_a_rival_without_its_package_says_so():
     assert "| trackstar | needs bergson, which is not installed |" in page
 
 
+def test_tables_that_contradict_one_another_are_named():
+    assert "- RISE on Pythia-160M at K = 100: 0.758 in Table 21, 0.527 in Table 26" in report({}, [])
+    assert "Pythia-2.8B at K" not in report({}, [])
+
+
 def test_unified_is_the_mean_of_both_paradigms_and_half_their_distance():
     run = howdy(0.3) | kept(recall_howdy={"howdy": {"retrospective": {"unit": row(0.6, 0.5, 0.4, 0.3)}}})
     assert "0.550 ± 0.100 |" in report(run, [])
