@@ -136,40 +136,48 @@ def _rivals(run: Run) -> Iterator[str]:
 
 
 def _diagnostics(run: Run, paper: Paper) -> Iterator[str]:
-    if not (found := run.result("diagnostics").get("diagnosis")):
+    if not (found := run.result("diagnostics")):
         return
-    yield "## Inside the readout\n\nTable 1: ranks of the candidates, 1 for the most similar.\n"
-    rows = [
-        [one["text"], *(f"{one[key]:.0f}" for key in ("rh", "paper_rh", "gh", "paper_gh"))]
-        for one in found["controlled"]
-    ]
+    yield "## Inside the readout\n"
+    yield from _controlled(found["diagnosis"]["controlled"])
+    yield from _sizes(found["diagnosis"]["sparsity"]["by_size"], paper)
+    yield from _temperatures(found["diagnosis"]["sparsity"]["by_temperature"], paper)
+    presets = {name: one for name, one in found["pool_ranking"].items() if isinstance(one, dict)}
+    yield "Scores by sketches against scores without, Spearman over a pool, median of queries:\n"
+    channels = ("rh+gh", "rh", "gh")
+    rows = [(name, *(number(one[channel]["median"]) for channel in channels)) for name, one in presets.items()]
+    yield table(("", *channels), rows)
+
+
+def _controlled(candidates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    columns = ("rh", "paper_rh", "gh", "paper_gh")
+    yield "Table 1: ranks of the candidates, 1 for the most similar.\n"
+    rows = [(one["text"], *(str(one[key]) for key in columns)) for one in candidates]
     yield table(("candidate", "RH", "RH, paper", "GH", "GH, paper"), rows)
-    same = {key: sum(one[key] == one[f"paper_{key}"] for one in found["controlled"]) for key in ("rh", "gh")}
-    yield f"Of {len(rows)} candidates RH ranks {same['rh']} as in the paper, GH {same['gh']}.\n"
-    sizes = found["sparsity"]["by_size"]
+    rh, gh = (sum(one[key] == one[f"paper_{key}"] for one in candidates) for key in ("rh", "gh"))
+    yield f"Of {len(candidates)} candidates RH ranks {rh} as in the paper, GH {gh}.\n"
+
+
+def _sizes(by_size: Mapping[str, Mapping[str, float]], paper: Paper) -> Iterator[str]:
+    yield "Table 10: sparse GH against dense, by K at tau = 1, and what of the residual's energy the support keeps.\n"
     rows = [
-        [
-            k,
-            number(one["cosine"]),
-            number(paper.row(10, k)["GH cosine"]),
-            number(one["full_energy"], 4),
-            number(one["mass"]),
-        ]
-        for k, one in sizes.items()
+        (k, number(one["cosine"]), number(paper.row(10, k)["GH cosine"]), number(one["full_energy"], 4))
+        for k, one in by_size.items()
     ]
-    yield "Table 10: sparse GH against dense, by K at tau = 1.\n"
-    yield table(("K", "cosine", "cosine, paper", "residual energy", "mass"), rows)
-    cosines = [one["cosine"] for one in sizes.values()]
-    yield f"The cosine {'rises' if cosines == sorted(cosines) else 'does not rise'} with K.\n"
-    heats = found["sparsity"]["by_temperature"]
+    yield table(("K", "cosine", "cosine, paper", "energy"), rows)
+    cosines = [one["cosine"] for one in by_size.values()]
+    yield f"The cosine {'rises' if cosines == sorted(cosines) else 'does not rise'} with K; in the paper it does.\n"
+
+
+def _temperatures(by_tau: Mapping[str, Mapping[str, float]], paper: Paper) -> Iterator[str]:
+    yield "Table 12: the same by tau, K = 128, against the dense GH of the same tau and that of tau = 1.\n"
     rows = [
-        [tau, number(one["cosine"]), number(one["cosine_tau_1"]), number(paper.row(12, tau)["GH cosine"])]
-        for tau, one in heats.items()
+        (tau, number(one["cosine"]), number(one["cosine_tau_1"]), number(paper.row(12, tau)["GH cosine"]))
+        for tau, one in by_tau.items()
     ]
-    yield "Table 12: the same by tau, K = 128, against the dense GH of the same tau and of tau = 1.\n"
     yield table(("tau", "same tau", "tau = 1", "paper"), rows)
-    best = {key: max(heats, key=lambda tau: heats[tau][key]) for key in ("cosine", "cosine_tau_1")}
-    yield f"Best is tau = {best['cosine']} by the first, {best['cosine_tau_1']} by the second; in the paper 1.0.\n"
+    same, first = (max(by_tau, key=lambda tau: by_tau[tau][key]) for key in ("cosine", "cosine_tau_1"))
+    yield f"Best is tau = {same} by the first, {first} by the second, and 1.0 in the paper.\n"
 
 
 def _beyond(run: Run, paper: Paper) -> Iterator[str]:

@@ -92,6 +92,31 @@ def test_a_rival_without_its_package_says_so():
     assert "| trackstar | needs bergson, which is not installed |" in page
 
 
+def diagnosed(cosine_at_8, cosine_at_tau_2):
+    def one(cosine):
+        return {"cosine": cosine, "cosine_tau_1": cosine, "full_energy": 0.99}
+
+    candidate = {"text": "Cat sleeps on blanket", "rh": 1, "paper_rh": 1, "gh": 1, "paper_gh": 2}
+    sparsity = {
+        "by_size": {"8": one(cosine_at_8), "16": one(0.9)},
+        "by_temperature": {"1.0": one(0.9), "2.0": one(cosine_at_tau_2)},
+    }
+    ranking = {"base": {channel: {"median": 0.97} for channel in ("rh+gh", "rh", "gh")}, "queries": 40}
+    diagnosis = {"controlled": [candidate], "sparsity": sparsity}
+    return report(kept(diagnostics={"diagnosis": diagnosis, "pool_ranking": ranking}), [])
+
+
+def test_what_is_said_of_the_readout_follows_its_numbers():
+    page = diagnosed(cosine_at_8=0.8, cosine_at_tau_2=0.8)
+    assert "Of 1 candidates RH ranks 1 as in the paper, GH 0." in page
+    assert "| 8 | 0.800 | 0.954 | 0.9900 |" in page
+    assert "The cosine rises with K" in page
+    assert "Best is tau = 1.0 by the first, 1.0 by the second" in page
+    page = diagnosed(cosine_at_8=0.95, cosine_at_tau_2=0.95)
+    assert "does not rise with K" in page
+    assert "Best is tau = 2.0" in page
+
+
 def test_tables_that_contradict_one_another_are_named():
     assert "- RISE on Pythia-160M at K = 100: 0.758 in Table 21, 0.527 in Table 26" in report({}, [])
     assert "Pythia-2.8B at K" not in report({}, [])
