@@ -229,9 +229,13 @@ def _disagreements(paper: Paper) -> str:
 
 
 def _times(kept: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [(name, number(one["seconds"], 0), one["machine"]["commit"]) for name, one in kept.items()]
+    rows = [
+        (name, number(one["seconds"], 0), *(str(one["machine"].get(key, "")) for key in ("threads", "load", "commit")))
+        for name, one in kept.items()
+    ]
     machine = next((one["machine"] for one in kept.values()), None)
     if machine is None:
         return ""
     what = f"{machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}"
-    return f"## What was run\n\n{what}.\n\n" + table(("step", "seconds", "commit"), rows)
+    busy = "Where the load is above the threads, other programs ran too, and times are longer than on a free machine."
+    return f"## What was run\n\n{what}. {busy}\n\n" + table(("step", "seconds", "threads", "load", "commit"), rows)
