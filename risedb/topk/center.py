@@ -7,10 +7,15 @@ With mu the mean of the pool's unit fused signatures, both sides of a product be
 so a centred query is a query with an offset, and every row has a scale. mu depends on the channel weights; nothing is
 refitted or stored. The sum over the pool is made in fixed point, where no order of summation shows, so that mu is the
 same bits for every layout of segments. A signature that is mu itself, to within 1e-6, scores zero.
+
+One pass over the stored rows makes mu, and, since no distance from it is known before, another the scales. Both are
+kept for the queries to come.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +23,11 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.errors import InvalidInput
 from risedb.signature import Block, Signatures, widened
+from risedb.topk.plan import Plan
 from risedb.topk.scores import QueryVectors, stored_weights
 
-_FIXED = 2.0**36  # 2^27 unit vectors add up within an int64
-_SAME = 1e-6
+FIXED = 2.0**36  # 2^27 unit vectors add up within an int64
+SAME = 1e-6
 _STEP_NUMBERS = 2**18
 
 Scaled = tuple[Block, NDArray[np.float64] | None]
@@ -47,13 +53,17 @@ class Center:
     config: ScoreConfig
 
     @classmethod
-    def of(cls, blocks: Callable[[], Iterable[Block]], config: ScoreConfig) -> "Center":
+    def of(cls, blocks: Callable[[], Iterable[Block]], config: ScoreConfig, plan: Plan | None = None) -> "Center":
         """Compute the mean of all live rows, then each row's distance from it.
 
         Parameters
         ----------
         blocks
             Gives all rows of a snapshot, in the order in which a scan will read them; called twice.
+        config
+            The weights.
+        plan
+            In how much memory, the scales themselves not counted, and by how many threads.
 
         Raises
         ------
@@ -63,16 +73,9 @@ class Center:
         if not config.normalize:
             msg = "centred scores are of unit signatures: leave normalize on"
             raise InvalidInput(msg)
-        total, live = np.int64(0), 0
-        for block in blocks():
-            live += int(block.live.sum())
-            for fused, part in _fused(block, config):
-                total = total + np.rint(fused[block.live[part]] * _FIXED).astype(np.int64).sum(axis=0)
-        mean = total / (_FIXED * max(live, 1))
-        scales = tuple(
-            np.concatenate([_inverse_lengths(fused - mean) for fused, _ in _fused(block, config)]) for block in blocks()
-        )
-        return cls(np.asarray(mean, np.float64), scales, config)
+        passes = _Passes(blocks, config, plan or Plan())
+        mean = passes.mean()
+        return cls(mean, passes.scales(mean), config)
 
     def queries(self, signatures: Signatures) -> QueryVectors:
         """Return one centred query for each signature."""
@@ -90,18 +93,73 @@ def scaled(blocks: Iterable[Block], center: Center | None) -> Iterator[Scaled]:
     return zip(blocks, center.scales, strict=True)
 
 
-def _fused(block: Block, config: ScoreConfig) -> Iterator[tuple[NDArray[np.float64], slice]]:
-    """Yield unit fused signatures, (n, D) float64, a cache's worth at a time."""
-    block.check(None)
-    step = max(_STEP_NUMBERS // (block.rh.shape[1] + block.gh.shape[1]), 1)
-    for start in range(0, len(block), step):
-        part = slice(start, start + step)
-        scale = block.code_scale[part] if block.rh.dtype == np.int8 and block.code_scale is not None else None
-        weights = stored_weights(block.norms[part], scale, config)
-        yield (
-            np.concatenate([widened(block.rh[part]) * weights[:, :1], widened(block.gh[part]) * weights[:, 1:]], 1),
-            part,
-        )
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """Goes through all rows, a cache's worth at a time."""
+
+    blocks: Callable[[], Iterable[Block]]
+    config: ScoreConfig
+    plan: Plan
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the mean of the live rows, (D,)."""
+        total, live = np.int64(0), 0
+        for block, sums in self._each("fixed_sum", lambda block, rows: block.live[rows]):
+            total, live = total + sum(sums), live + int(block.live.sum())
+        return np.asarray(total / (FIXED * max(live, 1)), np.float64)
+
+    def scales(self, mean: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Return each block's scales, (n,)."""
+        return tuple(np.concatenate(parts) for _, parts in self._each("inverse_distances", lambda *_: mean))
+
+    def _each(self, name: str, last: Callable[[Block, slice], Any]) -> Iterator[tuple[Block, list[Any]]]:
+        """Yield each block, and what a function makes of its rows, their weights, and a last argument."""
+        with ThreadPoolExecutor(self.plan.threads) as pool:
+            for block in self.blocks():
+                block.check(None)
+                width = block.rh.shape[1] + block.gh.shape[1]
+                function = getattr(_arithmetic(self.plan.compiles(len(block) * width)), name)
+
+                def run(rows: slice, block: Block = block, function: Callable[..., Any] = function) -> Any:
+                    scale = (
+                        block.code_scale[rows] if block.rh.dtype == np.int8 and block.code_scale is not None else None
+                    )
+                    weights = stored_weights(block.norms[rows], scale, self.config)
+                    return function(block.rh[rows], block.gh[rows], weights, last(block, rows))
+
+                step = max(min(_STEP_NUMBERS, self.plan.memory_bytes // 64 // self.plan.threads) // width, 1)
+                yield block, list(pool.map(run, (slice(at, at + step) for at in range(0, len(block), step))))
+
+
+def _arithmetic(compiled: bool) -> Any:
+    if compiled:
+        from risedb.topk.compiled import CompiledCenter
+
+        return CompiledCenter
+    return NumpyCenter
+
+
+class NumpyCenter:
+    """What is computed of some stored rows (n, D), given both channels, and their weights (n, 2)."""
+
+    @staticmethod
+    def fixed_sum(
+        rh: NDArray[np.generic], gh: NDArray[np.generic], weights: NDArray[np.float64], live: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Return the sum of the live unit fused signatures in fixed point, (D,)."""
+        fixed: NDArray[np.int64] = np.rint(_fused(rh, gh, weights)[live] * FIXED).astype(np.int64).sum(axis=0)
+        return fixed
+
+    @staticmethod
+    def inverse_distances(
+        rh: NDArray[np.generic], gh: NDArray[np.generic], weights: NDArray[np.float64], mean: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return 1 / |row - mean|, or 0 for one that is almost the mean, (n,)."""
+        return _inverse_lengths(_fused(rh, gh, weights) - mean)
+
+
+def _fused(rh: NDArray[np.generic], gh: NDArray[np.generic], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([widened(rh) * weights[:, :1], widened(gh) * weights[:, 1:]], axis=1)
 
 
 def _inverse_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,5 +170,9 @@ def _inverse_lengths(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         half = (width + 1) // 2
         rows[:, : width - half] += rows[:, half:width]
         width = half
-    lengths = np.sqrt(rows[:, 0])
-    return np.where(lengths > _SAME, 1.0, 0.0) / np.where(lengths > _SAME, lengths, 1.0)
+    return inverse(np.sqrt(rows[:, 0]))
+
+
+def inverse(lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 / length, or 0 for almost none."""
+    return np.where(lengths > SAME, 1.0, 0.0) / np.where(lengths > SAME, lengths, 1.0)

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig
-from risedb.signature import Block
+from risedb.signature import Block, widened
 from risedb.topk import loops
 from risedb.topk.bounds import code_constants, float_queries, integer_queries, stored_slack
+from risedb.topk.center import FIXED, inverse
 from risedb.topk.kernels import NumpyKernel, Pairs, as_tensor
 from risedb.topk.scores import QueryVectors, channel_weights
 
@@ -139,6 +140,38 @@ def _near_dots(
     else:
         loops.near_dots(rows, at, queries, of, sums)
     return sums
+
+
+class CompiledCenter:
+    """What :class:`risedb.topk.center.NumpyCenter` computes, the same bits."""
+
+    @staticmethod
+    def fixed_sum(
+        rh: NDArray[np.generic], gh: NDArray[np.generic], weights: NDArray[np.float64], live: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Return the sum of live rows."""
+        total = np.zeros(rh.shape[1] + gh.shape[1], np.int64)
+        sums = np.split(total, [rh.shape[1]])
+        for rows, weight, part in zip((rh, gh), weights.T, sums, strict=True):
+            loops.fixed_sum(_floats(rows), weight, live, FIXED, part)
+        return total
+
+    @staticmethod
+    def inverse_distances(
+        rh: NDArray[np.generic], gh: NDArray[np.generic], weights: NDArray[np.float64], mean: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the scales of rows."""
+        lengths = np.empty(len(rh))
+        loops.distances(_floats(rh), _floats(gh), weights, mean, lengths)
+        return inverse(lengths)
+
+
+def _floats(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    if rows.dtype.itemsize != 2:
+        return np.ascontiguousarray(widened(rows))
+    floats = np.empty(rows.shape, np.float32)
+    loops.widen(np.ascontiguousarray(rows).reshape(-1).view(np.uint16), rows.dtype == np.float16, floats.reshape(-1))
+    return floats
 
 
 @contextmanager

@@ -121,14 +121,15 @@ def pair_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: An
     for p in range(len(at)):
         query = queries[of[p]]
         if p == 0 or at[p] != at[p - 1]:
-            _widen(rows[at[p]], half, floats)
+            widen(rows[at[p]], half, floats)
         for d in range(len(terms)):
             terms[d] = np.float64(floats[d]) * query[d]
         sums[p] = _halved(terms)
 
 
 @compiled
-def _widen(row: Any, half: bool, floats: Any) -> None:
+def widen(row: Any, half: bool, floats: Any) -> None:
+    """Fill floats (n,) float32 with float16's bits, or bfloat16's if not `half`."""
     if half:
         for d in range(len(floats)):
             floats[d] = _float_of_half(row[d])  # type: ignore[call-arg]  # numba gives the context
@@ -159,5 +160,30 @@ def near_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: An
     floats = np.empty(rows.shape[1], np.float32)
     for p in range(len(at)):
         if p == 0 or at[p] != at[p - 1]:
-            _widen(rows[at[p]], half, floats)
+            widen(rows[at[p]], half, floats)
         sums[p] = _float32_dot(floats, queries[of[p]])
+
+
+@compiled
+def fixed_sum(rows: Any, weights: Any, live: Any, unit: float, total: Any) -> None:
+    """Add live rows (n, D) float32, times their weights (n,) and `unit`, rounded, to total (D,) int64."""
+    for i in range(len(rows)):
+        if live[i]:
+            row, weight = rows[i], weights[i]
+            for d in range(len(row)):
+                total[d] += np.int64(np.rint(np.float64(row[d]) * weight * unit))
+
+
+@compiled
+def distances(rh: Any, gh: Any, weights: Any, mean: Any, lengths: Any) -> None:
+    """Fill lengths (n,) with distances of [w_rh rh ; w_gh gh], float32 rows and (n, 2) weights, from a mean (D,)."""
+    squares = np.empty(len(mean))
+    for i in range(len(rh)):
+        start = 0
+        for row, weight in ((rh[i], weights[i, 0]), (gh[i], weights[i, 1])):
+            part, middle = squares[start:], mean[start:]
+            for d in range(len(row)):
+                difference = np.float64(row[d]) * weight - middle[d]
+                part[d] = difference * difference
+            start += len(row)
+        lengths[i] = np.sqrt(_halved(squares))

@@ -13,6 +13,7 @@ _QUERIES = 128  # ranked together: what is read once from memory and stays in a 
 _DECIDED = 5_000  # products that take NumPy as long as deciding a query's rows
 _WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
 _WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
+_WORTH_LOOPS = 3 * 10**7  # stored numbers that NumPy goes through in about that time
 _WORTH_SECOND_LOOK = (9, 1024)  # queries, which share rows then, and numbers a row
 _WORTH_DEVICE = 10**7  # products that NumPy computes while a device is told what to do
 
@@ -87,6 +88,10 @@ class Plan:
             threads=_cores(),
             looks_again=queries >= _WORTH_SECOND_LOOK[0] and width >= _WORTH_SECOND_LOOK[1],
         )
+
+    def compiles(self, numbers: int) -> bool:
+        """Tell whether loops over so many stored numbers, each in float64, are worth numba."""
+        return self.engine == "compiled" or "numba" in sys.modules or numbers >= _WORTH_LOOPS
 
     @property
     def host(self) -> str:

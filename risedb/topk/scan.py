@@ -9,6 +9,7 @@ with the pool but k.
 
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from risedb.topk.best import Best, Ranked
 from risedb.topk.center import Center, Scaled, scaled
 from risedb.topk.kernels import Kernel
 from risedb.topk.plan import Plan
-from risedb.topk.scores import QueryVectors, exact_scores
+from risedb.topk.scores import PairDots, QueryVectors, exact_scores, fixed_order_dots
 
 if TYPE_CHECKING:  # imports torch
     from risedb.topk.lanes import Lanes
@@ -127,16 +128,31 @@ def all_scores(
     The arguments are those of :func:`scan`, and so are the scores' bits.
     """
     plan = plan or Plan()
-    kernel = plan.kernel(queries.part(slice(1)), config)
-    m = len(queries)
+    m, width = len(queries), queries.rh.shape[1] + queries.gh.shape[1]
     step = max(plan.most_pairs // m, 1)
-    for block, scale in scaled(blocks, center):
-        rows = np.flatnonzero(block.live)
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            at, of = np.repeat(part, m), np.tile(np.arange(m), len(part))
-            scores = exact_scores(block, at, queries, of, config, scale=scale, pair_dots=kernel.pair_dots)
-            yield block.sequence[part], scores.reshape(len(part), m)
+    with ThreadPoolExecutor(plan.threads) as pool:
+        for block, scale in scaled(blocks, center):
+            dots = fixed_order_dots
+            if plan.compiles(len(block) * m * width):
+                from risedb.topk.compiled import CompiledKernel
+
+                dots = CompiledKernel.pair_dots
+
+            def exact(
+                rows: NDArray[np.intp],
+                block: Block = block,
+                scale: NDArray[np.float64] | None = scale,
+                dots: PairDots = dots,
+            ) -> NDArray[np.float64]:
+                at, of = np.repeat(rows, m), np.tile(np.arange(m), len(rows))
+                return exact_scores(block, at, queries, of, config, scale=scale, pair_dots=dots)
+
+            rows = np.flatnonzero(block.live)
+            block.check(rows)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                scores = np.concatenate(list(pool.map(exact, np.array_split(part, plan.threads))))
+                yield block.sequence[part], scores.reshape(len(part), m)
 
 
 class _Heat:

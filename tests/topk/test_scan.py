@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from risedb.config import ScoreConfig
 from risedb.signature import Block, Signatures
 from risedb.topk import Center, Plan, QueryVectors, scan
-from risedb.topk.compiled import CompiledKernel
+from risedb.topk.center import NumpyCenter
+from risedb.topk.compiled import CompiledCenter, CompiledKernel
 from risedb.topk.scores import exact_scores, fixed_order_dots
 from tests import oracle
 from tests.topk.pools import DIMS, DTYPES, KINDS, SCORES, fused, make_pool, make_signatures, split
@@ -146,6 +147,20 @@ def test_centred_scores_are_cosines_about_the_mean_of_live_rows(seed, n, k, kind
             exact = moved @ np.concatenate([queries.rh[j], queries.gh[j]]) / np.where(distance > 0, distance, 1)
             assert_ranks(ranked, exact, pool, k, bottom=False, size=1e5)
     assert all(np.abs(ranked.scores).max(initial=0) <= 1.01 for ranked in whole) or dtype == "int8"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dims", [(1, 6), (7, 224), (96, 30)])
+def test_compiled_centres_are_the_same_bits(dtype, dims):
+    rng = np.random.default_rng(dims)
+    pool = make_pool(rng, 400, "tombstones", dtype, dims=dims)
+    weights, mean = rng.normal(size=(400, 2)), rng.normal(size=sum(dims))
+    (total, scales), (our_total, our_scales) = (
+        (one.fixed_sum(pool.rh, pool.gh, weights, pool.live), one.inverse_distances(pool.rh, pool.gh, weights, mean))
+        for one in (NumpyCenter, CompiledCenter)
+    )
+    np.testing.assert_array_equal(our_total, total)
+    np.testing.assert_array_equal(our_scales.view(np.uint64), scales.view(np.uint64))
 
 
 def test_centre_of_equal_rows_scores_zero():
