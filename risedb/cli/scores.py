@@ -97,5 +97,5 @@ def scores(
             return
         with output(out) as file:
             for part in db.scores(queries, **choices):
-                for name, row in zip(db.ids(part.sequence), part.scores.tolist(), strict=True):
+                for name, row in zip(part.ids, part.scores.tolist(), strict=True):
                     file.write(json.dumps({"id": name, "scores": row}, ensure_ascii=False) + "\n")

@@ -18,7 +18,7 @@ from risedb.database.signer import Signer
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput, NotFound
 from risedb.signature import Signatures
-from risedb.storage import Commit, CompactReport, Finding, Store, verify
+from risedb.storage import Commit, CompactReport, Finding, Snapshot, Store, verify
 from risedb.topk import Ranked
 
 if TYPE_CHECKING:  # torch and transformers are imported when a model is first needed
@@ -264,16 +264,15 @@ class RiseDB:
         if k < 1:
             msg = f"k is {k}; it must be at least 1"
             raise InvalidInput(msg)
-        names, ranked = self._ranked(queries, choices, k, bottom=bottom)
-        return [self._ranking(name, one) for name, one in zip(names, ranked, strict=True)]
+        snapshot, names, ranked = self._ranked(queries, choices, k, bottom=bottom)
+        return [_ranking(snapshot, name, one) for name, one in zip(names, ranked, strict=True)]
 
     def scores(self, queries: Queries, **choices: Unpack[Choices]) -> Iterator[Scores]:
         """Yield every document's exact score for each query, in the order of insertion, in bounded memory.
 
-        The arguments are those of :meth:`query`, and so are the scores' bits. :meth:`ids` names the documents, and
-        :meth:`save_scores` writes a file.
+        The arguments are those of :meth:`query`, and so are the scores' bits. :meth:`save_scores` writes a file.
         """
-        return self._asking.scores(self._store.snapshot(), self._question(queries, choices))
+        return self._scored(queries, choices)[1]
 
     def save_scores(self, path: str | os.PathLike[str], queries: Queries, **choices: Unpack[Choices]) -> int:
         """Write what :meth:`scores` yields as one ``.npy`` array, (documents, queries) float64; return how many rows.
@@ -286,10 +285,7 @@ class RiseDB:
         InvalidInput
             If a file cannot be written.
         """
-        signed = self.sign(queries, fields=choices.get("fields"))
-        names = list(signed.ids) if choices.get("pool", "each") == "each" else [f"mean of {len(signed)}"]
-        named = ((part, self.ids(part.sequence)) for part in self.scores(signed, **choices))
-        return save_scores(Path(path), names, named)
+        return save_scores(Path(path), *self._scored(queries, choices))
 
     def ids(self, sequence: NDArray[np.uint64]) -> list[str]:
         """Name documents by their sequence numbers."""
@@ -325,7 +321,7 @@ class RiseDB:
         """
         snapshot = self._store.snapshot()
         rows = []
-        for name, entry in zip(ids, self._store.lookup(ids), strict=True):
+        for name, entry in zip(ids, self._store.lookup(ids, snapshot), strict=True):
             if entry is None:
                 msg = f"no document in {self.path} has the id {name!r}"
                 raise NotFound(msg)
@@ -355,9 +351,15 @@ class RiseDB:
             "identity": self.identity.as_dict(),
         }
 
-    def _ranked(self, queries: Queries, choices: Choices, k: int, *, bottom: bool) -> tuple[list[str], list[Ranked]]:
+    def _ranked(
+        self, queries: Queries, choices: Choices, k: int, *, bottom: bool
+    ) -> tuple[Snapshot, list[str], list[Ranked]]:
+        question, snapshot = self._question(queries, choices), self._store.snapshot()
+        return snapshot, question.names, self._asking.rank(snapshot, question, k, bottom=bottom)
+
+    def _scored(self, queries: Queries, choices: Choices) -> tuple[list[str], Iterator[Scores]]:
         question = self._question(queries, choices)
-        return question.names, self._asking.rank(self._store.snapshot(), question, k, bottom=bottom)
+        return question.names, self._asking.scores(self._store.snapshot(), question)
 
     def _question(self, queries: Queries, choices: Choices) -> Question:
         how, signed, subtracted = self._signed(queries, choices)
@@ -369,11 +371,13 @@ class RiseDB:
         fields, minus = choices.get("fields"), choices.get("minus")
         return how, self.sign(queries, fields=fields), None if minus is None else self.sign(minus, fields=fields)
 
-    def _ranking(self, name: str, ranked: Ranked) -> Ranking:
-        records = self._store.records(ranked.sequence.tolist())
-        pairs = zip(records, ranked.scores.tolist(), strict=True)
-        hits = (Hit(rank, document, score, record) for rank, ((document, record), score) in enumerate(pairs, 1))
-        return Ranking(name, tuple(hits))
+
+def _ranking(snapshot: Snapshot, name: str, ranked: Ranked) -> Ranking:
+    """Read the records, of the snapshot that was ranked: a later one may lack some of the rows."""
+    records = snapshot.records(ranked.sequence.tolist())
+    pairs = zip(records, ranked.scores.tolist(), strict=True)
+    hits = (Hit(rank, document, score, record) for rank, ((document, record), score) in enumerate(pairs, 1))
+    return Ranking(name, tuple(hits))
 
 
 def _reopened(

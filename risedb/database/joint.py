@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, NoReturn, Unpack
+from typing import IO, Any, NoReturn
 
 from risedb.corpus import BadRow, Fields, Row
 from risedb.corpus.row import checked_row
@@ -20,7 +20,7 @@ from risedb.database.querying import Choices, Queries, Question, Scores
 from risedb.database.where import Wanted
 from risedb.errors import Corrupt, InvalidInput
 from risedb.signature import Signatures
-from risedb.storage import CompactReport, Finding, checkpoint_folders, checkpoint_weights
+from risedb.storage import CompactReport, Finding, Snapshot, checkpoint_folders, checkpoint_weights
 from risedb.storage import verify as verify_index
 from risedb.topk import Part, Ranked, joint_scan, joint_scores
 
@@ -81,7 +81,7 @@ class Checkpoints(RiseDB):
 
     def __len__(self) -> int:
         """Count the documents that all indexes have."""
-        return len(self._alignment())
+        return len(self._alignment([child._store.snapshot() for child in self.children]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open the indexes again in another process, each as of the same commit, for reading."""
@@ -164,12 +164,6 @@ class Checkpoints(RiseDB):
         """Refuse: each index has signatures of its own."""
         self._refuse("is exported")
 
-    def scores(self, queries: "Queries | JointSignatures", **choices: Unpack[Choices]) -> Iterator[Scores]:
-        """Yield every document's exact sum of scores for each query; see :meth:`RiseDB.scores`."""
-        _, parts, aligned = self._asked(queries, choices)
-        for sequence, scores in joint_scores(parts, aligned.sequence):
-            yield Scores(sequence, scores)
-
     def sign(  # type: ignore[override]
         self, queries: "Queries | JointSignatures", *, fields: Fields | None = None
     ) -> JointSignatures:
@@ -208,27 +202,33 @@ class Checkpoints(RiseDB):
 
     def _ranked(
         self, queries: "Queries | JointSignatures", choices: Choices, k: int, *, bottom: bool
-    ) -> tuple[list[str], list[Ranked]]:
-        names, parts, aligned = self._asked(queries, choices)
-        return names, joint_scan(parts, aligned.sequence, k=min(k, max(len(aligned), 1)), bottom=bottom)
+    ) -> tuple[Snapshot, list[str], list[Ranked]]:
+        first, names, parts, aligned = self._asked(queries, choices)
+        return first, names, joint_scan(parts, aligned.sequence, k=min(k, max(len(aligned), 1)), bottom=bottom)
 
-    def _asked(self, queries: Any, choices: Choices) -> tuple[list[str], list[Part], Alignment]:
+    def _scored(self, queries: "Queries | JointSignatures", choices: Choices) -> tuple[list[str], Iterator[Scores]]:
+        first, names, parts, aligned = self._asked(queries, choices)
+        return names, (Scores(*some, first) for some in joint_scores(parts, aligned.sequence))
+
+    def _asked(self, queries: Any, choices: Choices) -> tuple[Snapshot, list[str], list[Part], Alignment]:
         how, signed, subtracted = self._signed(queries, choices)
         minus = [None] * len(signed.parts) if subtracted is None else subtracted.parts
         questions = [Question(queries=one, minus=less, **how) for one, less in zip(signed.parts, minus, strict=True)]
-        aligned = self._alignment().where(self._store.snapshot(), how["where"].conditions)
-        parts = [
-            child._asking.part(child._store.snapshot(), question, rows, weight)
-            for child, question, rows, weight in zip(self.children, questions, aligned.rows, self.weights, strict=True)
-        ]
-        return questions[0].names, parts, aligned
-
-    def _alignment(self) -> Alignment:
         snapshots = [child._store.snapshot() for child in self.children]
-        versions = [snapshot.version for snapshot in snapshots]
-        if self._aligned is None or self._aligned[0] != versions:
-            self._aligned = versions, Alignment.of(snapshots)
-        return self._aligned[1]
+        aligned = self._alignment(snapshots).where(snapshots[0], how["where"].conditions)
+        parts = [
+            child._asking.part(snapshot, question, rows, weight)
+            for child, snapshot, question, rows, weight in zip(
+                self.children, snapshots, questions, aligned.rows, self.weights, strict=True
+            )
+        ]
+        return snapshots[0], questions[0].names, parts, aligned
+
+    def _alignment(self, snapshots: Sequence[Snapshot]) -> Alignment:
+        versions, known = [snapshot.version for snapshot in snapshots], self._aligned
+        if known is None or known[0] != versions:
+            self._aligned = known = versions, Alignment.of(snapshots)
+        return known[1]
 
     def _refuse(self, what: str) -> NoReturn:
         places = ", ".join(str(child.path) for child in self.children)

@@ -139,10 +139,18 @@ class Scores:
         (n,) uint64: when each was inserted; rows come in this order.
     scores
         (n, m) float64.
+    snapshot
+        Where the documents are.
     """
 
     sequence: NDArray[np.uint64]
     scores: NDArray[np.float64]
+    snapshot: Snapshot
+
+    @property
+    def ids(self) -> list[str]:
+        """The documents' ids, read from their records."""
+        return [name for name, _ in self.snapshot.records(self.sequence.tolist())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +174,7 @@ class Asking:
         self._devices = devices or DeviceConfig()
         self._lanes: dict[tuple[str, ...], Lanes] = {}
         self._coded = "int8" in {config.codes, config.dtype}
-        self._centers: dict[ScoreConfig, Center] = {}
-        self._centered: tuple[int, int] | None = None
+        self._centers: dict[tuple[tuple[int, int], ScoreConfig], Center] = {}
 
     def rank(self, snapshot: Snapshot, question: Question, k: int, *, bottom: bool) -> list[Ranked]:
         """Return the k best rows, or the k worst, for each query."""
@@ -188,7 +195,7 @@ class Asking:
         center, vectors, plan = self._prepared(snapshot, question)
         blocks = snapshot.blocks(question.where.conditions)
         for sequence, scores in all_scores(blocks, vectors, question.score, center=center, plan=plan):
-            yield Scores(sequence, scores)
+            yield Scores(sequence, scores, snapshot)
 
     def part(self, snapshot: Snapshot, question: Question, rows: NDArray[np.intp], weight: float) -> Part:
         """Return one checkpoint's part of a joint scan of the documents that stand at `rows`."""
@@ -203,18 +210,18 @@ class Asking:
         )
 
     def _prepared(self, snapshot: Snapshot, question: Question) -> tuple[Center | None, QueryVectors, Plan]:
-        center = self._center(snapshot, question.score) if question.center else None
-        vectors = question.vectors(center)
+        queries = question.queries
         plan = Plan.choose(
             rows=snapshot.rows,
-            width=vectors.rh.shape[1] + vectors.gh.shape[1],
-            queries=len(vectors),
+            width=queries.rh.shape[1] + queries.gh.shape[1],
+            queries=len(question.names),
             coded=self._coded,
             device=question.device,
             asked=self._devices.devices,
             memory_bytes=question.memory_bytes,
         )
-        return center, vectors, plan
+        center = self._center(snapshot, question.score, plan) if question.center else None
+        return center, question.vectors(center), plan
 
     def _lanes_of(self, plan: Plan) -> "Lanes | None":
         if plan.engine != "torch":
@@ -225,16 +232,17 @@ class Asking:
             self._lanes[plan.devices] = Lanes(plan.devices, self._devices.cache)
         return self._lanes[plan.devices]
 
-    def _center(self, snapshot: Snapshot, score: ScoreConfig) -> Center:
+    def _center(self, snapshot: Snapshot, score: ScoreConfig, plan: Plan) -> Center:
         state = (snapshot.version, snapshot.commit.number)
-        if self._centered != state:
-            self._centers, self._centered = {}, state
-        if score not in self._centers:
-            self._centers[score] = Center.of(snapshot.blocks, score)
-        return self._centers[score]
+        center = self._centers.get((state, score))
+        if center is None:
+            center = Center.of(snapshot.blocks, score, plan)
+            kept = {key: one for key, one in self._centers.items() if key[0] == state}
+            self._centers = {**kept, (state, score): center}  # at once: other threads may ask of other snapshots
+        return center
 
 
-def save_scores(path: Path, queries: list[str], parts: Iterable[tuple[Scores, list[str]]]) -> int:
+def save_scores(path: Path, queries: list[str], parts: Iterable[Scores]) -> int:
     """Write all scores as one ``.npy`` array, and beside it the names of its rows and columns; return how many rows.
 
     Parameters
@@ -244,7 +252,7 @@ def save_scores(path: Path, queries: list[str], parts: Iterable[tuple[Scores, li
     queries
         The columns' names.
     parts
-        Scores of some rows, and the rows' names.
+        Scores of some rows each.
 
     Raises
     ------
@@ -256,10 +264,10 @@ def save_scores(path: Path, queries: list[str], parts: Iterable[tuple[Scores, li
         with path.open("wb") as file, file_of_names.open("w", encoding="utf-8") as names:
             _write_header(file, 0, len(queries))
             names.write(f'{{"queries": {json.dumps(queries, ensure_ascii=False)}, "documents": [')
-            for part, documents in parts:
+            for part in parts:
                 file.write(np.ascontiguousarray(part.scores, "<f8").tobytes())
-                names.write("," * bool(rows) + ",".join(json.dumps(name, ensure_ascii=False) for name in documents))
-                rows += len(documents)
+                names.write("," * bool(rows) + ",".join(json.dumps(name, ensure_ascii=False) for name in part.ids))
+                rows += len(part.sequence)
             names.write("]}\n")
             file.seek(0)
             _write_header(file, rows, len(queries))

@@ -5,6 +5,7 @@ FORMAT.md beside this file says what lies where.
 
 import contextlib
 import errno
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -56,6 +57,7 @@ class Store:
         self._writer: Writer | None = None
         self._known: Snapshot | None = None  # the last snapshot, whose open files are used again
         self._stale = False
+        self._refreshing = threading.Lock()
         try:
             with self._catalog.read() as transaction:
                 self.identity = Identity.from_dict(transaction.json("meta", b"identity"))
@@ -132,20 +134,16 @@ class Store:
 
     def snapshot(self) -> Snapshot:
         """Return the index as of its commit; the value stays as it is while others write."""
-        if self._stale or self._known is None:
-            self._stale = False  # before it is read: what another thread changes meanwhile makes it stale again
-            try:
-                self._known = self._newest()
-            except BaseException:
-                self._stale = True
-                raise
-        return self._known
+        with self._refreshing:  # else a slow thread could put an older snapshot in the place of a newer one
+            if self._stale or self._known is None:
+                self._known = self._renewed()
+            return self._known
 
     def refresh(self) -> bool:
         """Go on to the newest commit, and tell whether there is another one than before."""
-        before, self._known = self._known, self._newest()
-        self._stale = False
-        return before is None or before.version != self._known.version
+        with self._refreshing:
+            before, self._known = self._known, self._renewed()
+            return before is None or before.version != self._known.version
 
     def lookup(self, ids: Sequence[str], snapshot: Snapshot | None = None) -> list[Version | None]:
         """Find ids, now or as of a snapshot: each one's live row and content hash, or None."""
@@ -228,6 +226,14 @@ class Store:
             yield self._writer
         finally:
             self._stale = True  # the next snapshot is another one
+
+    def _renewed(self) -> Snapshot:
+        self._stale = False  # before it is read: what another thread changes meanwhile makes it stale again
+        try:
+            return self._newest()
+        except BaseException:
+            self._stale = True
+            raise
 
     def _newest(self) -> Snapshot:
         """Take a snapshot, with a lease on its generation that began while it was the newest."""
