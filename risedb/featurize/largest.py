@@ -6,6 +6,7 @@ float32, bfloat16 and float16 are all in the same order, sign and magnitude. Loo
 no index can be negative, and every integer keeps its size: else LLVM would not vectorise them.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from risedb.jit import compiled
 
 _FOLDED, _LANES = 4, 16  # times k
+_THREAD_LOGITS = 2**19  # take a thread about two milliseconds
 
 
-def largest(logits: NDArray[np.signedinteger], k: int, infinity: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def largest(
+    logits: NDArray[np.signedinteger], k: int, infinity: int, threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Find the k largest logits of each row, falling, equal ones by token id.
 
     The row is dealt to 16 k lanes, and lanes are folded by fours: the k-th largest of the folded lanes' maxima is a
@@ -30,6 +34,8 @@ def largest(logits: NDArray[np.signedinteger], k: int, infinity: int) -> tuple[N
         How many.
     infinity
         The bits of infinity in that type.
+    threads
+        Among which rows are divided, where they are worth starting some.
 
     Returns
     -------
@@ -37,8 +43,13 @@ def largest(logits: NDArray[np.signedinteger], k: int, infinity: int) -> tuple[N
         (N, k) int64, and (N,) bool: False where a logit is NaN or infinite, and the row's ids mean nothing.
     """
     token_ids, finite = np.empty((len(logits), k), np.int64), np.empty(len(logits), np.bool_)
-    zero, lowest = logits.dtype.type(0), np.iinfo(logits.dtype).min
-    _largest(logits, (zero, logits.dtype.type(lowest), infinity), token_ids, finite)
+    constants = (logits.dtype.type(0), logits.dtype.type(np.iinfo(logits.dtype).min), infinity)
+    if (parts := min(threads, logits.size // _THREAD_LOGITS)) > 1:
+        with ThreadPoolExecutor(parts) as pool:
+            shares = [np.array_split(array, parts) for array in (logits, token_ids, finite)]
+            list(pool.map(_largest, shares[0], [constants] * parts, *shares[1:]))
+    else:
+        _largest(logits, constants, token_ids, finite)
     return token_ids, finite
 
 

@@ -92,9 +92,11 @@ def checked_support(logits: Tensor, targets: Tensor, config: ReadoutConfig) -> t
     others = p.masked_fill(is_target, 0.0)
     # ptilde(y) - 1 cancels in float32; minus the sum of all others is the same number with all its digits.
     residuals = torch.where(is_target, -others.sum(dim=1, keepdim=True), others)
-    positions = kept.nonzero()[:, 0]
+    chosen = kept.flatten().nonzero()[:, 0]  # once: to index by a mask is to search it each time
+    positions = chosen.div(kept.shape[1], rounding_mode="floor")
+    ids, probabilities, kept_residuals = (each.flatten()[chosen] for each in (token_ids, p, residuals))
     sizes = kept.sum(dim=1)
-    return Support(token_ids[kept], p[kept], residuals[kept], positions, sizes.cumsum(0) - sizes), finite
+    return Support(ids, probabilities, kept_residuals, positions, sizes.cumsum(0) - sizes), finite
 
 
 def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +108,8 @@ def _candidates(logits: Tensor, targets: Tensor, k_max: int) -> tuple[Tensor, Te
         from risedb.featurize.largest import largest
 
         integer, infinity = _BITS[logits.dtype]
-        token_ids, finite = map(torch.from_numpy, largest(logits.view(integer).numpy(), k_max, infinity))
+        found = largest(logits.view(integer).numpy(), k_max, infinity, torch.get_num_threads())
+        token_ids, finite = map(torch.from_numpy, found)
         values = logits.gather(1, token_ids)
     else:
         finite = torch.isfinite(logits.sum(dim=1, dtype=torch.float32))

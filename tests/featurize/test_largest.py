@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from risedb.config import ReadoutConfig
 from risedb.featurize import active_support
+from risedb.featurize.largest import largest
 from risedb.featurize.support import _candidates, _loop_pays, checked_support
 from tests import oracle
 
@@ -30,6 +31,19 @@ def test_candidates_are_the_largest_in_order(tokens, k, dtype):
     assert torch.equal(token_ids, by_sorting(logits, k))
     assert torch.equal(values, logits.float().gather(1, token_ids))
     assert finite.all()
+
+
+@pytest.mark.parametrize("rows", [1, 45, 64])
+def test_threads_find_what_one_finds(rows):
+    logits = torch.randn(rows, 50_304, generator=torch.Generator().manual_seed(0))
+    logits[rows // 2, 7] = float("nan")
+    bits = logits.view(torch.int32).numpy()
+    ids, finite = largest(bits, 256, 0x7F800000)
+    for threads in (2, 5):
+        some, sound = largest(bits, 256, 0x7F800000, threads)
+        np.testing.assert_array_equal(some, ids)
+        np.testing.assert_array_equal(sound, finite)
+    assert finite.sum() == rows - 1
 
 
 # Few distinct values, both zeros, both signs: every place is tied, and so is the last one.
