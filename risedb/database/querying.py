@@ -174,6 +174,7 @@ class Asking:
         self._devices = devices or DeviceConfig()
         self._lanes: dict[tuple[str, ...], Lanes] = {}
         self._coded = "int8" in {config.codes, config.dtype}
+        self._done = 0.0
         self._centers: dict[tuple[tuple[int, int], ScoreConfig], Center] = {}
 
     def rank(self, snapshot: Snapshot, question: Question, k: int, *, bottom: bool) -> list[Ranked]:
@@ -219,7 +220,9 @@ class Asking:
             device=question.device,
             asked=self._devices.devices,
             memory_bytes=question.memory_bytes,
+            done=self._done,
         )
+        self._done += plan.products
         center = self._center(snapshot, question.score, plan) if question.center else None
         return center, question.vectors(center), plan
 

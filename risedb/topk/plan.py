@@ -38,6 +38,8 @@ class Plan:
     """Threads of the compiled kernel, and of what decides for devices."""
     first_pairs: int | None = None
     """Pairs of the first slice, all of which are decided; k may ask for more."""
+    products: float = 0
+    """What the scan takes, about, in numbers that NumPy multiplies."""
     looks_again: bool = True
     """Whether the compiled kernel looks in float32 at what codes let through, before it is decided."""
 
@@ -52,8 +54,9 @@ class Plan:
         device: str = "cpu",
         asked: tuple[str, ...] = (),
         memory_bytes: int = 2**28,
+        done: float = 0,
     ) -> "Plan":
-        """Pick the engine that answers first, what it would have to import counted.
+        """Pick the engine that answers first, what it would have to import counted, unless earlier scans cost as much.
 
         A CUDA device is used where it was asked for, and where the model is on one already, unless NumPy answers before
         the device would. Nothing else makes a scan start CUDA: that takes seconds, and a CPU scans a million rows in
@@ -71,13 +74,16 @@ class Plan:
             Devices that were asked for; used whatever they are.
         memory_bytes
             As above.
+        done
+            Products of earlier scans: whoever asks again and again is better served by what takes a moment to import.
         """
         products = width * (rows * (1 + queries / 8) + _DECIDED * queries)
         devices = asked or ((device,) if device.startswith("cuda") and products >= _WORTH_DEVICE else ())
         if devices:
             engine = "torch"
         elif coded:
-            compiled = products >= (0.02 if "numba" in sys.modules else 1) * _WORTH_COMPILED
+            imported = "numba" in sys.modules or products + done >= _WORTH_COMPILED
+            compiled = imported and products >= 0.02 * _WORTH_COMPILED
             engine = "compiled" if compiled else "numpy"
         else:
             engine = "torch" if "torch" in sys.modules or products >= _WORTH_TORCH else "numpy"
@@ -86,6 +92,7 @@ class Plan:
             devices=devices or ("cpu",),
             memory_bytes=memory_bytes,
             threads=_cores(),
+            products=products,
             looks_again=queries >= _WORTH_SECOND_LOOK[0] and width >= _WORTH_SECOND_LOOK[1],
         )
 
