@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from kronfluence.analyzer import Analyzer, prepare_model
-from kronfluence.arguments import FactorArguments
+from kronfluence.arguments import FactorArguments, ScoreArguments
 from kronfluence.task import Task
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.rival import Rival
+
+QUERIES_TOGETHER = 50
+"""Queries whose gradients are held while the pool's are taken again; kronfluence would take them for each query."""
 
 
 class NextToken(Task):
@@ -93,6 +96,7 @@ class EkFac(Rival):
             train_dataset=self.pool,
             per_device_query_batch_size=1,
             per_device_train_batch_size=1,
+            score_args=ScoreArguments(query_gradient_accumulation_steps=min(len(queries), QUERIES_TOGETHER)),
             overwrite_output_dir=True,
         )
         return self.analyzer.load_pairwise_scores("queries")["all_modules"].float().numpy()
