@@ -24,9 +24,10 @@ from benchmarks.texts import TEMPLATE
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 SAMPLE = ("--rows", "500", "--queries", "50")  # as in Table 14
+SMALLEST = ("--rows", "100", "--queries", "5", "--permutations", "8")
 WHOLE = "length,random,bm25,embedding,input-embedding,hidden,rise"
 SAMPLED = (
-    f"{WHOLE},rise-rh,rise-gh,head-exact,sparse-rh-exact,grad-sketch,pca,tracin,tracin-cosine,rapidin,zo-inf,zo-inf-own,"
+    f"{WHOLE},rise-rh,rise-gh,head-exact,sparse-rh-exact,grad-sketch,pca,tracin,tracin-cosine,rapidin,zo-inf,"
     "trackstar,trackstar-unit,logra,ek-fac"
 )
 
@@ -81,20 +82,22 @@ def steps(shared: Path, work: Path, model: str) -> list[Step]:
     def sample(pool: str, minutes: float, methods: str) -> Step:
         return Step(f"sample-{pool}", minutes, program("rivals", "--pool", pool, "--methods", methods, *SAMPLE))
 
-    shapley = program("rivals", "--methods", "rise,tmc-shapley,g-shapley", "--rows", "100", "--queries", "10")
+    dearest = program("rivals", "--methods", "rise,zo-inf-own,tmc-shapley,g-shapley", *SMALLEST)
+    facts = program("trex", "--methods", "random,bm25,hidden,rise,trackstar", "--rows", "2000", "--queries", "100")
     return [
         *predict("howdy", 4),
         *predict("brain-rot", 1.5),
         *predict("finance-medical", 6),
-        sample("howdy", 8, SAMPLED),
+        sample("howdy", 11, SAMPLED),
         sample("brain-rot", 2, "rise,logra,ek-fac"),
         Step("diagnostics", 3, program("diagnostics")),
         Step("trex", 4, program("trex")),
+        Step("trex-sample", 3, facts),
         *recall("brain-rot", 1.5),
         *recall("howdy", 4),
         Step("lds", 4, program("lds")),
         Step("closed-loop", 4, program("closed_loop")),
-        Step("shapley-howdy", 5, shapley),
+        Step("smallest-howdy", 6, dearest),
         *recall("finance-medical", 6),
     ]
 

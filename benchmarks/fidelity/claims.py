@@ -27,7 +27,7 @@ CHANNELS = {"RH": ("rh", "unit, RH"), "GH": ("gh", "unit, GH"), "RH+GH": ("rh+gh
 SAMPLES = {
     "sample-howdy": "a sample of howdy",
     "sample-brain-rot": "a sample of brain-rot",
-    "shapley-howdy": "a small sample of howdy",
+    "smallest-howdy": "the smallest sample of howdy",
 }
 """Steps that measure the dear methods."""
 
@@ -91,7 +91,7 @@ def _on_samples(run: Run, paper: Paper) -> Iterator[Claim]:
         pair = tuple(paper.curve(19, one, model) for one in ("RISE", name))
         yield claim("sample-brain-rot", ("rise", method), 19, [pair])
     for method, name in (("tmc-shapley", "TMC-Shapley"), ("g-shapley", "G-Shapley")):
-        yield claim("shapley-howdy", ("rise", method), 18, paper.pairs(18, "RISE", name))
+        yield claim("smallest-howdy", ("rise", method), 18, paper.pairs(18, "RISE", name))
 
 
 def _beyond_ranking(run: Run, paper: Paper) -> Iterator[Claim]:
@@ -100,10 +100,12 @@ def _beyond_ranking(run: Run, paper: Paper) -> Iterator[Claim]:
         pair = tuple({"LDS": paper.row(16, one)["LDS"]} for one in ("RISE", name))
         here = scores.get("rise", {}), scores.get(method, {})
         yield Claim(f"brain-rot: RISE adds up to training better than {method}", "Table 16", [pair], here)
-    traced = {name: {"MRR": row["mrr"], "recall@10": row["recall@10"]} for name, row in run.methods("trex").items()}
+    traced = {
+        name: {"MRR": row["mrr"], "recall@10": row["recall@10"]} for name, row in run.methods("trex-sample").items()
+    }
     pair = tuple(paper.row(17, name, "20K") for name in ("RISE", "TrackStar"))
     here = traced.get("rise", {}), traced.get("trackstar", {})
-    yield Claim("facts: RISE ahead of trackstar", "Table 17", [pair], here)
+    yield Claim("a sample of facts: RISE ahead of trackstar", "Table 17", [pair], here)
     loop = run.methods("closed-loop")
     for method, name in (("random", "Random"), ("bm25", "BM25")):
         chosen, other = ({"purity": loop[one]["purity"]} if loop else {} for one in ("rise", method))

@@ -186,13 +186,13 @@ def _beyond(run: Run, paper: Paper) -> Iterator[str]:
         theirs = {name: paper.row(16, of_paper) for name, of_paper in names.items()}
         yield "## Linear datamodeling score, brain-rot (Table 16)\n"
         yield beside(rows, theirs, {"lds": "LDS", "low": "low", "high": "high"})
-    if rows := run.methods("trex"):
-        theirs = {
-            name: paper.row(17, of_paper, "20K") for name, of_paper in (("rise", "RISE"), ("trackstar", "TrackStar"))
-        }
-        found = run.result("trex")
-        yield f"## Fact tracing (Table 17)\n\n{found['pool']:,} statements, {found['queries']} queries. {TRACING}\n"
-        yield beside(rows, theirs, {"mrr": "MRR", "recall@10": "recall@10"})
+    for step in ("trex", "trex-sample"):
+        if rows := run.methods(step):
+            found, names = run.result(step), {"rise": "RISE", "trackstar": "TrackStar"}
+            theirs = {name: paper.row(17, of_paper, "20K") for name, of_paper in names.items()}
+            yield f"## Fact tracing, {found['pool']:,} statements, {found['queries']} queries (Table 17: 20,000)\n"
+            yield f"{TRACING}\n"
+            yield beside(rows, theirs, {"mrr": "MRR", "recall@10": "recall@10"})
     if rows := run.methods("closed-loop"):
         names = {"base": "Base Model", "random": "Random", "bm25": "BM25", "rise": "RISE", "embedding": "Embed Sim"}
         theirs = {name: paper.row(4, of_paper) for name, of_paper in names.items()}

@@ -135,3 +135,10 @@ def test_every_step_is_one_of_the_programs_and_needs_one_that_comes_before(tmp_p
         assert step.name not in before
         assert step.needs in {None, *before}
         before.add(step.name)
+
+
+def test_facts_stand_beside_table_17():
+    rows = {"rise": {"mrr": 0.5, "recall@10": 0.6}, "bm25": {"mrr": 0.9, "recall@10": 1.0}}
+    page = report(kept(trex={"pool": 20_000, "queries": 300, "methods": rows}), [])
+    assert "| rise | 0.500 | 0.437 | 0.600 | 0.516 |" in page
+    assert "| bm25 | 0.900 |  | 1.000 |  |" in page
