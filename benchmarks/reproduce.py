@@ -83,7 +83,7 @@ def steps(shared: Path, work: Path, model: str) -> list[Step]:
         return Step(f"sample-{pool}", minutes, program("rivals", "--pool", pool, "--methods", methods, *SAMPLE))
 
     dearest = program("rivals", "--methods", "rise,zo-inf-own,tmc-shapley,g-shapley", *SMALLEST)
-    facts = program("trex", "--methods", "random,bm25,hidden,rise,trackstar", "--rows", "2000", "--queries", "100")
+    facts = program("trex", "--methods", "random,bm25,hidden,rise,trackstar", "--rows", "1000", "--queries", "50")
     return [
         *predict("howdy", 4),
         *predict("brain-rot", 1.5),

@@ -185,6 +185,7 @@ def main() -> None:
         quality = tracing.qualities(scores)
         print(f"{name:<18} MRR {quality['mrr']:.4f}  recall@10 {quality['recall@10']:.4f}", flush=True)
         result["methods"][name] = {**quality, **costs}
+        given.out.write_text(json.dumps(result, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory() as scratch:
         setting = Setting(model, Path(scratch))
@@ -198,7 +199,6 @@ def main() -> None:
                 rows = tracing.prompts if "fields" in choices else tracing.queries
                 scores = np.concatenate([part.scores for part in rival.db.scores(rows, **choices)]).T
                 keep(one, scores, measured.costs)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

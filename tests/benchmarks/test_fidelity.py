@@ -137,6 +137,10 @@ def test_every_step_is_one_of_the_programs_and_needs_one_that_comes_before(tmp_p
         before.add(step.name)
 
 
+def test_the_best_choice_is_named_by_its_mean():
+    assert "for predict `unit` is best of RISE's, 0.650 over these K" in report(howdy(0.3), [])
+
+
 def test_facts_stand_beside_table_17():
     rows = {"rise": {"mrr": 0.5, "recall@10": 0.6}, "bm25": {"mrr": 0.9, "recall@10": 1.0}}
     page = report(kept(trex={"pool": 20_000, "queries": 300, "methods": rows}), [])
