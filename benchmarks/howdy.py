@@ -2,13 +2,15 @@
 
     python benchmarks/howdy.py ../shared
 
-Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a scan beside the
-time that NumPy needs to copy the same bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
+Every time is beside one of the same run: the build beside the bare forward pass of the same batches, a query beside
+that of its own token ids, alone and in a batch of all 100, a scan beside the time that NumPy needs to copy the same
+bytes. Ten minutes on two cores; keeps benchmarks/results/howdy.json.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, median
 from time import perf_counter
@@ -27,6 +29,13 @@ from risedb.featurize.batches import plan_batches
 RESULT = Path(__file__).parent / "results" / "howdy.json"
 
 
+@torch.inference_mode()
+def bare_logits(db: risedb.RiseDB, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Run ``model(input_ids).logits`` alone."""
+    mask = torch.ones_like(ids) if mask is None else mask
+    return db.featurizer.model.network(input_ids=ids, attention_mask=mask).logits
+
+
 def bare_forward_seconds(db: risedb.RiseDB, documents: list[str]) -> float:
     """Time ``model(input_ids).logits`` alone on the batches that the build makes."""
     featurizer = db.featurizer
@@ -41,8 +50,7 @@ def bare_forward_seconds(db: risedb.RiseDB, documents: list[str]) -> float:
             ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
             mask = (torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])).long()
             begin = perf_counter()
-            with torch.inference_mode():
-                _ = featurizer.model._model(input_ids=ids, attention_mask=mask).logits
+            bare_logits(db, ids, mask)
             seconds += perf_counter() - begin
     return seconds
 
@@ -74,24 +82,35 @@ def ranking_quality(db: risedb.RiseDB, queries: list[Row]) -> dict[str, float]:
 
 
 def query_latency(db: risedb.RiseDB, queries: list[Row]) -> dict[str, float]:
-    """Median milliseconds of a query, its forward pass included, of its scan, and of a copy of the same bytes."""
-    db.query(queries[0])  # warm
-    whole, scans, copies = [], [], []
-    for query in queries:
+    """Median milliseconds of a query, its forward pass included, and of its parts; and a query's share of a batch.
+
+    The parts: the bare forward pass of the same token ids, the scan alone, and NumPy's copy of the stored rows.
+    """
+    model, readout = db.featurizer.model, db.featurizer.readout
+    ids = [
+        one.windows(readout)[0].ids
+        for one in model.tokenizer.encode([text_of(q.values) for q in queries], [0] * len(queries))
+    ]
+    for query in queries[:10]:
+        db.query(query)  # warm
+    times: dict[str, list[float]] = {name: [] for name in ("whole", "forward", "scan", "copy", "in_a_batch")}
+
+    def timed(name: str, run: Callable[..., object], *arguments: Any) -> None:
         begin = perf_counter()
-        db.query(query.values, k=10)
-        whole.append(perf_counter() - begin)
-        signature = db.sign(query.values)
-        begin = perf_counter()
-        db.query(signature, k=10)
-        scans.append(perf_counter() - begin)
+        run(*arguments)
+        times[name].append(perf_counter() - begin)
+
+    for query, one in zip(queries, ids, strict=True):
+        timed("whole", db.query, query.values)
+        timed("forward", bare_logits, db, torch.from_numpy(one)[None])
+        timed("scan", db.query, db.sign(query.values))
     blocks = list(db._store.snapshot().blocks())
     for _ in range(20):
-        begin = perf_counter()
-        for block in blocks:
-            block.rh.copy(), block.gh.copy()
-        copies.append(perf_counter() - begin)
-    return {name: 1000 * median(times) for name, times in (("whole", whole), ("scan", scans), ("copy", copies))}
+        timed("copy", lambda: [(block.rh.copy(), block.gh.copy()) for block in blocks])
+    for _ in range(3):
+        timed("in_a_batch", db.query, queries)
+    times["in_a_batch"] = [seconds / len(queries) for seconds in times["in_a_batch"]]
+    return {name: 1000 * median(seconds) for name, seconds in times.items()}
 
 
 def cosines(one: risedb.Signatures, other: risedb.Signatures) -> np.ndarray:
