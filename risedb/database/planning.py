@@ -16,6 +16,7 @@ from risedb.corpus.sample import draw
 from risedb.database.adding import BULK_ROWS
 from risedb.database.encoding import encode_documents
 from risedb.database.reading import as_document
+from risedb.database.writing import CommitEvery, pending_rows
 from risedb.errors import InvalidInput
 from risedb.featurize import Featurizer, LanguageModel, Tokens
 from risedb.storage import columns_bytes, pack_record
@@ -27,7 +28,6 @@ _TAIL_ROW_BYTES = 44  # norms, sequence, commit, content, scale, record_ends
 _FIRST_BYTES = 180_000  # of an index after its first commit, besides the documents
 _ID_BYTES = 57  # of an id's entry in the catalog, besides the id
 _ID_SPREAD = 2.2  # LMDB's pages are half full, and copied on write
-_STEP = 1000  # documents in a commit, about; the tail is taken to grow by as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def plan(  # noqa: PLR0913  what an add takes, and how much to look at
         start = perf_counter()
         featurizer.phi(timed)
         rate = timed_tokens / (perf_counter() - start)
-        disk = disk_bytes(documents, added, SketchConfig.parse(name))
+        disk = disk_bytes(documents, added, SketchConfig.parse(name), added * rate / total)
         presets.append(PresetPlan(name, disk, _peak_memory(model), total / rate, rate))
     return PoolPlan(
         rows=count,
@@ -160,11 +160,11 @@ def plan(  # noqa: PLR0913  what an add takes, and how much to look at
     )
 
 
-def disk_bytes(documents: Sequence[Document], count: int, sketch: SketchConfig) -> int:
+def disk_bytes(documents: Sequence[Document], count: int, sketch: SketchConfig, rows_per_second: float) -> int:
     """Estimate the bytes of an index of `count` documents like these.
 
     Rows have the size that FORMAT.md gives them, records and columns that of the sample. The catalog keeps the size
-    that it had when its tail was fullest, up to twice seal_bytes.
+    that it had when its tail was fullest, which hangs on how many documents are signed from one commit to the next.
     """
     numbers = sketch.rh_dim + sketch.gh_dim
     records = float(np.mean([len(pack_record(one.id, one.record)) for one in documents]))
@@ -172,13 +172,25 @@ def disk_bytes(documents: Sequence[Document], count: int, sketch: SketchConfig) 
     rest = [one.record for one in documents[len(half) :]]
     columns = (len(columns_bytes([*half, *rest])) - len(columns_bytes(half))) / len(rest)
     ids = _ID_SPREAD * (_ID_BYTES + float(np.mean([len(one.id.encode()) for one in documents])))
-    tail_row = 2 * numbers + _TAIL_ROW_BYTES + records
-    if count < BULK_ROWS:
-        return round(_FIRST_BYTES + count * (ids + tail_row))
-    held = int((StoreConfig().seal_bytes - 1) // (_STEP * tail_row)) * _STEP
-    fullest = min(count, held) + min(held, max(count - held - _STEP, 0))  # LMDB takes what a seal freed one seal later
-    row = 3 * numbers + _ROW_BYTES + records + columns
-    return round(_FIRST_BYTES + count * (ids + row) + fullest * tail_row)
+    row, tail_row = 3 * numbers + _ROW_BYTES + records + columns, 2 * numbers + _TAIL_ROW_BYTES + records
+    step = max(min(pending_rows(sketch), int(rows_per_second * (CommitEvery().seconds or 0))), 1)
+    sealed, fullest = _tail_rows(count, step, int((StoreConfig().seal_bytes - 1) // tail_row))
+    return round(_FIRST_BYTES + count * ids + sealed * row + fullest * tail_row)
+
+
+def _tail_rows(count: int, step: int, limit: int) -> tuple[int, int]:
+    """Return how many rows segments take, and for how many the catalog has room, of commits of `step` rows each.
+
+    The commit that would fill the tail beyond the limit makes a segment of it, and what that frees serves from the
+    second commit after it on: the first one takes new pages. So does that after the next segment, as a rule, because
+    rows of a commit lie together and do not quite fit where others were.
+    """
+    held = limit // step * step
+    segments, rest = divmod(count, held + step)
+    fullest = min(rest, limit)
+    if segments and held:
+        fullest = max(fullest, held + (min(step, rest) if segments == 1 else 2 * step))
+    return count if count >= BULK_ROWS else segments * (held + step), fullest
 
 
 def _usable(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from risedb.config import SketchConfig
 from risedb.database.reading import NewDocument
 from risedb.database.tally import Tally
 from risedb.errors import InvalidInput
@@ -52,6 +53,11 @@ class CommitEvery:
         return cls(seconds=number * _UNITS[found[2]]) if found[2] else cls(documents=int(number), seconds=None)
 
 
+def pending_rows(sketch: SketchConfig) -> int:
+    """Return how many documents at most wait for a commit."""
+    return max(_PENDING_BYTES // (4 * (sketch.rh_dim + sketch.gh_dim)), 1)
+
+
 class Writing:
     """Takes windows in the order of the input and commits what has come so far, now and then.
 
@@ -75,8 +81,7 @@ class Writing:
     def __init__(self, store: Store, every: CommitEvery, tally: Tally) -> None:
         self._store = store
         self._tally = tally
-        sketch = store.identity.sketch
-        self._most = every.documents or max(_PENDING_BYTES // (4 * (sketch.rh_dim + sketch.gh_dim)), 1)
+        self._most = every.documents or pending_rows(store.identity.sketch)
         self._seconds = every.seconds
         self._pending: list[tuple[Sequence[NewDocument], Signatures]] = []
         self._waiting = 0  # documents
