@@ -13,18 +13,18 @@ import argparse
 import json
 import os
 import tempfile
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.machine import describe
+from benchmarks.memory import PARTS, watched
 from benchmarks.peers import SLOW, cores, peers
 from benchmarks.signatures import CACHE, of_python, of_text, tiled
 from risedb.config import Identity, ReadoutConfig, ScoreConfig, SketchConfig, StoreConfig
@@ -153,33 +153,13 @@ def opening(path: Path, queries: Signatures, warm: float, *, cold: bool) -> dict
     return {"open": round(opened_ms, 2), "first_query": round(first, 2), "overhead": round(opened_ms + first - warm, 2)}
 
 
-def anonymous_peak(run: Callable[[], Any]) -> int:
-    """Return by how many bytes a run's memory beyond mapped files rises, sampled every millisecond."""
-
-    def now() -> int:
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.split("RssAnon:")[1].split()[0])
-
-    before, peak, over = now(), [0], threading.Event()
-
-    def sample() -> None:
-        while not over.is_set():
-            peak[0] = max(peak[0], now() - before)
-            sleep(0.001)
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    run()
-    over.set()
-    sampler.join()
-    return peak[0]
-
-
 def measure(path: Path, queries: Signatures, chosen: str, rounds: int) -> dict[str, Any]:
     index = Index(path)
     rows = index.store.snapshot().rows
     vectors = QueryVectors.of(queries, SCORE)
     fused_queries = np.concatenate([vectors.rh, vectors.gh], axis=1).astype(np.float32)
+    kept = path.with_name("queries.npz")
+    np.savez(kept, **{part: getattr(queries, part) for part in PARTS})
     for batch in BATCHES:
         index.rank(some(queries, batch))  # maps, checks, compiles
     sequences = np.concatenate([block.sequence for block in index.store.snapshot().blocks()])
@@ -189,12 +169,15 @@ def measure(path: Path, queries: Signatures, chosen: str, rounds: int) -> dict[s
         "numbers_a_row": fused_queries.shape[1],
         "k": K,
         "ids_equal_float64": is_exact(index.rank(queries), sequences, truth),
-        "peak_anonymous_MiB": {
-            f"{limit} MiB, batch {batch}": round(
-                anonymous_peak(partial(index.rank, some(queries, batch), limit * 2**20)) / 2**20, 1
+        "pool_MiB": round(sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20),
+        "anonymous_memory_of_a_fresh_process": {
+            " ".join(options): watched(path, kept, *options)
+            for options in (
+                ["--memory", "64MiB", "--batch", "1"],
+                ["--memory", "64MiB", "--batch", "100", "--torch"],
+                ["--memory", "64MiB", "--batch", "1", "--center"],
+                ["--memory", "256MiB", "--batch", "100", "--torch"],
             )
-            for limit in (64, 256)
-            for batch in (1, 100)
         },
         "milliseconds": {},
         "recall": {},

@@ -33,7 +33,7 @@ class Plan:
     devices: tuple[str, ...] = ("cpu",)
     """As torch names them; blocks are dealt to them in turn."""
     memory_bytes: int = 2**28
-    """Bound on what is allocated, beyond the answer itself: k rows for each query."""
+    """Bound on what is allocated, beyond the queries and their answers: k rows for each."""
     threads: int = 1
     """Threads of the compiled kernel, and of what decides for devices."""
     first_pairs: int | None = None
