@@ -4,7 +4,7 @@ r"""Continue training a causal LM on a pool, so that scores against it are retro
         --template '### Instruction:\n{prompt}\n### Response:\n{completion}' --out tiny-neox-howdy
 
 What the model learns is what an index reads: the same tokens, cut at the same place, with the loss on the same
-positions. Some ten minutes for these 5,000 documents on two CPU cores. Writes float32 safetensors and the tokenizer.
+positions. Writes float32 safetensors and the tokenizer; 23 minutes for these 5,000 documents on one busy CPU core.
 """
 
 import argparse
