@@ -34,17 +34,25 @@ class Claim:
         Both sides, a pair for each of the paper's models.
     here
         Both sides in this run; either one is empty where it was not measured.
+    overlap
+        Whether both sides' intervals in this run overlap, so that it decides nothing.
     """
 
     says: str
     table: str
     paper: Sequence[Pair]
     here: Pair
+    overlap: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether this run has both sides."""
+        return bool(self.here[0].keys() & self.here[1].keys())
 
     @property
     def holds(self) -> bool | None:
-        """Whether the first is ahead everywhere in this run; None where it was not measured."""
-        return not behind(self.here) if self.here[0].keys() & self.here[1].keys() else None
+        """Whether the first is ahead everywhere in this run; None where it was not measured or decides nothing."""
+        return not behind(self.here) if self.measured and not self.overlap else None
 
     @property
     def in_the_paper(self) -> str:
@@ -58,7 +66,9 @@ class Claim:
     @property
     def in_this_run(self) -> str:
         """Whether the first is ahead everywhere, and if not, where not."""
-        return "not measured" if self.holds is None else _where(self.here)
+        if not self.measured:
+            return "not measured"
+        return _where(self.here) + (", but their intervals overlap" if self.overlap else "")
 
     @property
     def sentence(self) -> str:

@@ -95,11 +95,13 @@ def _on_samples(run: Run, paper: Paper) -> Iterator[Claim]:
 
 
 def _beyond_ranking(run: Run, paper: Paper) -> Iterator[Claim]:
-    scores = {name: {"LDS": row["lds"]} for name, row in run.methods("lds").items()}
+    found = run.methods("lds")
+    scores = {name: {"LDS": row["lds"]} for name, row in found.items()}
     for method, name in (("random", "Random"), ("hidden", "Final hidden-state cosine")):
         pair = tuple({"LDS": paper.row(16, one)["LDS"]} for one in ("RISE", name))
         here = scores.get("rise", {}), scores.get(method, {})
-        yield Claim(f"brain-rot: RISE adds up to training better than {method}", "Table 16", [pair], here)
+        overlap = all(here) and _overlap(found["rise"], found[method])
+        yield Claim(f"brain-rot: RISE adds up to training better than {method}", "Table 16", [pair], here, overlap)
     traced = {
         name: {"MRR": row["mrr"], "recall@10": row["recall@10"]} for name, row in run.methods("trex-sample").items()
     }
@@ -115,3 +117,7 @@ def _beyond_ranking(run: Run, paper: Paper) -> Iterator[Claim]:
         pair = tuple({"perplexity": paper.row(4, one)["control perplexity"]} for one in (name, "RISE"))
         says = f"closed loop: {method}'s selection leaves control text harder to predict than RISE's"
         yield Claim(says, "Table 4", [pair], (other, chosen))
+
+
+def _overlap(one: Curve, other: Curve) -> bool:
+    return one["low"] <= other["high"] and other["low"] <= one["high"]

@@ -72,11 +72,12 @@ def _left(left: Sequence[str]) -> str:
 
 
 def _claims(every: Sequence[Claim]) -> list[str]:
-    measured = [one for one in every if one.holds is not None]
-    against = [one for one in measured if not one.holds]
-    short = {True: "supported", False: "**not supported**"}
+    measured = [one for one in every if one.measured]
+    against = [one for one in measured if one.holds is False]
+    short = {True: "supported", False: "**not supported**", None: "undecided"}
     rows = [(one.says, one.table, one.in_the_paper, one.in_this_run, short[one.holds]) for one in measured]
-    held = f"Of {len(measured)} comparisons measured here, {len(rows) - len(against)} come out as claimed.\n"
+    supported = sum(one.holds is True for one in measured)
+    held = f"Of {len(measured)} comparisons measured here, {supported} come out as claimed and {len(against)} do not.\n"
     lines = ["## Does it hold?\n", held, table(("claim", "in", "paper", "here", ""), rows)]
     if against:
         lines.append("Where the small model does not support the paper:\n")
@@ -116,10 +117,8 @@ def _best(choices: Mapping[str, Mapping[str, Curve]]) -> Iterator[str]:
     for paradigm, curves in choices.items():
         if means := {name: mean(curve.values()) for name, curve in curves.items()}:
             best = max(means, key=means.__getitem__)
-            yield (
-                f"Known afterwards: for {paradigm} `{best}` is best of RISE's, {means[best]:.3f} over these K, and "
-                f"Algorithm 2's `unit` has {means['unit']:.3f}.\n"
-            )
+            other = "which is Algorithm 2's" if best == "unit" else f"and Algorithm 2's `unit` has {means['unit']:.3f}"
+            yield f"Known afterwards: for {paradigm} `{best}` is best, {means[best]:.3f} over the K, {other}.\n"
 
 
 def _costs(rows: Mapping[str, Mapping[str, float]], more: Sequence[str] = ()) -> str:

@@ -57,7 +57,7 @@ def test_a_rival_that_reads_the_model_has_other_numbers_in_recall():
 def test_what_was_not_measured_is_neither():
     one = claim("howdy, recall: RISE ahead of bm25", howdy(0.1))
     assert (one.holds, one.in_this_run) == (None, "not measured")
-    assert "Of 1 comparisons measured here, 1 come out as claimed" in report(howdy(0.1), [])
+    assert "Of 1 comparisons measured here, 1 come out as claimed and 0 do not" in report(howdy(0.1), [])
 
 
 def test_the_paper_is_read_as_it_is():
@@ -138,7 +138,24 @@ def test_every_step_is_one_of_the_programs_and_needs_one_that_comes_before(tmp_p
 
 
 def test_the_best_choice_is_named_by_its_mean():
-    assert "for predict `unit` is best of RISE's, 0.650 over these K" in report(howdy(0.3), [])
+    assert "for predict `unit` is best, 0.650 over the K" in report(howdy(0.3), [])
+
+
+def test_intervals_that_overlap_decide_nothing():
+    def scored(low):
+        return kept(
+            lds={
+                "methods": {
+                    "rise": {"lds": 0.3, "low": low, "high": 0.4},
+                    "random": {"lds": 0, "low": -0.1, "high": 0.1},
+                }
+            }
+        )
+
+    says = "brain-rot: RISE adds up to training better than random"
+    assert claim(says, scored(low=0.2)).holds is True
+    assert claim(says, scored(low=0.1)).holds is None
+    assert "| yes, but their intervals overlap | undecided |" in report(scored(low=0.1), [])
 
 
 def test_facts_stand_beside_table_17():
