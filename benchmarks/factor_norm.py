@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import risedb
 from benchmarks.rivals.task import POOLS, Task
 from risedb.evaluation import Ends, evaluate
-from risedb.featurize import LanguageModel, load_model
+from risedb.featurize import Featurizer, LanguageModel, load_model
 
 SEQ_LEN = 256
 CUTS = (5, 10, 25, 50, 100)  # of all pools together
+SAMPLE = 100  # documents of a class whose residuals are looked at
 READOUTS: Mapping[str, Mapping[str, Any]] = {
     "unit": {},
     "residual": {"factor_norm": "residual"},
@@ -85,6 +87,21 @@ def qualities(index: risedb.RiseDB, task: Task) -> list[tuple[str, dict[str, flo
     return measured
 
 
+def residual_energy(task: Task, model: LanguageModel) -> dict[str, float]:
+    """Return the mean |r_t|^2 of a document's positions, as means over the first queries, positives and negatives."""
+    featurizer = Featurizer(model, risedb.ReadoutConfig(seq_len=SEQ_LEN), risedb.SketchConfig.parse("compact"))
+
+    def mean_energy(texts: list[str]) -> float:
+        documents = model.tokenizer.encode(texts, [0] * len(texts))
+        windows = [window for tokens in documents for window in tokens.windows(featurizer.readout)]
+        energies = [featurizer.support(window).residual_norms().square().mean() for window in windows]
+        return float(torch.stack(energies).mean())
+
+    pool = np.array(task.pool, dtype=object)
+    texts = {"queries": task.queries, "positives": pool[task.labels], "negatives": pool[~task.labels]}
+    return {name: mean_energy(list(some[:SAMPLE])) for name, some in texts.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("shared", type=Path, help="folder with data and models/tiny-neox")
@@ -95,10 +112,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     model = load_model(asked.model or str(asked.shared / "models" / "tiny-neox"), risedb.LoadConfig(dtype="float32"))
-    choices = measure(Task.load(asked.shared, asked.pool, asked.rows), model)
+    task = Task.load(asked.shared, asked.pool, asked.rows)
+    energy = residual_energy(task, model)
+    choices = measure(task, model)
     results = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    results.setdefault(asked.pool, {})[asked.paradigm] = choices
+    of_pool = results.setdefault(asked.pool, {})
+    of_pool[asked.paradigm] = choices
+    of_pool.setdefault("residual_energy", {})[asked.paradigm] = energy
     asked.out.write_text(json.dumps(results, indent=1) + "\n")
+    print("mean |r|^2: " + ", ".join(f"{name} {value:.3f}" for name, value in energy.items()))
     for name, quality in choices.items():
         print(f"{name:<32}" + "".join(f"{value:>7.3f}" for value in quality.values()))
 

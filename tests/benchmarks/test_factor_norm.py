@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 import risedb
 from benchmarks import factor_norm
 from benchmarks.rivals.task import Task
 from risedb.evaluation import Ends, evaluate
 from risedb.featurize import LanguageModel, load_model
+from tests import oracle
 
 TEXTS = [f"The {animal} sleeps {'soundly ' * (i % 3)}on the {place}." for i in range(2) for animal in ("cat", "dog")
          for place in ("blanket", "roof", "sea")]  # fmt: skip
@@ -34,3 +36,16 @@ def test_choices_measured_together_are_those_measured_alone(model, tmp_path, mon
         (scores,) = (part.scores for part in alone.scores(task.queries, center=True))
     quality = evaluate([Ends.of_scores(one, labels, 100) for one in scores.T], [5])[5]
     assert measured["none, centred"]["auprc@5"] == pytest.approx(quality.auprc)
+
+
+def test_residual_energy_is_the_mean_over_positions_of_the_class(model):
+    task = Task(TEXTS[:2], ["A cat naps."], np.array([False, True]), 2)
+    measured = factor_norm.residual_energy(task, model)
+    for name, text in zip(("queries", "positives", "negatives"), (*task.queries, TEXTS[1], TEXTS[0]), strict=True):
+        (tokens,) = model.tokenizer.encode([text], [0])
+        logits = model.network(torch.from_numpy(tokens.ids)[None]).logits[0].detach().double().numpy()
+        squares = []
+        for z, y in zip(logits[tokens.first_target - 1 :], tokens.ids[tokens.first_target :], strict=False):
+            ptilde = oracle.support(z, int(y), tau=1.0, rho_cum=0.92, min_keep=4, k_max=256)
+            squares.append(sum((p - (v == y)) ** 2 for v, p in ptilde.items()))
+        assert measured[name] == pytest.approx(np.mean(squares), rel=1e-4)
