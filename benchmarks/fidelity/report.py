@@ -207,12 +207,15 @@ def _beyond(run: Run, paper: Paper) -> Iterator[str]:
         names = {"base": "Base Model", "random": "Random", "bm25": "BM25", "rise": "RISE", "embedding": "Embed Sim"}
         theirs = {name: paper.row(4, of_paper) for name, of_paper in names.items()}
         columns = {
-            "purity": "purity %",
+            "purity %": "purity %",
             "control_perplexity": "control perplexity",
             "junk_perplexity": "junk perplexity",
         }
+        shares = {
+            one: {**row, "purity %": 100 * row["purity"]} if "purity" in row else row for one, row in rows.items()
+        }
         yield "## Closed loop, brain-rot (Table 4)\n"
-        yield beside(rows, theirs, columns)
+        yield beside(shares, theirs, columns)
 
 
 def beside(rows: Mapping[str, Curve], theirs: Mapping[str, Curve], columns: Mapping[str, str]) -> str:
