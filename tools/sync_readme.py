@@ -124,6 +124,44 @@ def pool_table() -> str:
     return table(result["machine"], rows)
 
 
+def fidelity_table() -> str:
+    """Render auPRC at 10 of RISE and of what is compared with it, on the whole pools and on the sample."""
+    steps = kept("fidelity")
+    pools = ("howdy", "brain-rot", "finance-medical")
+    ours = {pool: steps[f"predict-{pool}"]["result"][pool]["prospective"] for pool in pools}
+    rivals = {pool: steps.get(f"predict-rivals-{pool}", {"result": {}})["result"] for pool in pools}
+    chosen = {
+        "unit": "RISE",
+        "unit, centred": "RISE, `--center`",
+        "residual": "RISE, `--factor-norm residual`",
+        "unit, input embeddings, centred": "RISE, `--gh-through input-embeddings`, `--center`",
+    }
+    lines = [(shown, ours, name) for name, shown in chosen.items()]
+    lines += [(name, rivals, name) for name in ("bm25", "embedding", "hidden", "length")]
+    rows = [("auPRC at 10", ", ".join(pools))]
+    rows += [
+        (shown, " / ".join(f"{of[pool][name]['auprc@10']:.3f}" if name in of[pool] else "" for pool in pools))
+        for shown, of, name in lines
+    ]
+    sample = steps["sample-howdy"]["result"]
+    wanted = (
+        "rise",
+        "grad-sketch",
+        "head-exact",
+        "tracin-cosine",
+        "rapidin",
+        "trackstar-unit",
+        "logra",
+        "ek-fac",
+        "zo-inf",
+    )
+    numbers = ", ".join(
+        f"{name} {sample[name]['auprc@10']:.3f}" for name in wanted if "auprc@10" in sample.get(name, {})
+    )
+    rows.append((f"{sample['rise']['rows']} documents of howdy, {sample['rise']['queries']} queries", numbers))
+    return table(steps["predict-howdy"]["machine"], rows)
+
+
 def where_row(where: dict[str, Any]) -> str:
     times = where["milliseconds"].values()
     slowest = max(one["warm"]["median"] for one in times)
@@ -149,7 +187,14 @@ def table(machine: dict[str, Any], rows: list[tuple[str, str]]) -> str:
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
 
 
-TABLES = {"howdy": howdy_table, "pool": pool_table, "scan": scan_table, "store": store_table, "add": add_table}
+TABLES = {
+    "howdy": howdy_table,
+    "pool": pool_table,
+    "scan": scan_table,
+    "store": store_table,
+    "add": add_table,
+    "fidelity": fidelity_table,
+}
 
 
 def synced(readme: str) -> str:

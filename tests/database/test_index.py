@@ -336,8 +336,10 @@ def test_bulk_add_seals_and_stays_in_input_order(path, model):
 
 
 ADDER = """
-    import sys, risedb
+    import signal, sys, risedb
     from tests.database.test_index import long_pool
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 
     def progress(state):
         print(state.committed, flush=True)
