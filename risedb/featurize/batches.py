@@ -1,4 +1,8 @@
-"""Which windows go through the model together: similar lengths, within a budget of tokens; and how large that is."""
+"""Which windows go through the model together: similar lengths, within a budget of tokens; and how large that is.
+
+Windows are padded, not packed: with lengths this similar, several documents in one row behind a block-diagonal mask
+took 1.05 to 1.07 times as long on a CPU (160 M parameters and 9 M), for equal signatures.
+"""
 
 from collections.abc import Sequence
 
