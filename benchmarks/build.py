@@ -200,7 +200,7 @@ def beside_bergson(shared: Path, bergson: Path, model: str, tokens: int, precisi
                 command = [
                     bergson, "build", Path(folder, f"bergson-{name}-{repeat}"), "--model", path, "--dataset", data,
                     "--prompt_column", "text", "--truncation", "--precision", precisions[1], "--projection_dim", "16",
-                    "--token_batch_size", BATCH_TOKENS,
+                    "--token_batch_size", min(BATCH_TOKENS, loaded.max_positions or BATCH_TOKENS),
                 ]  # fmt: skip
                 start = perf_counter()
                 subprocess.run([*map(str, command)], check=True, capture_output=True)
