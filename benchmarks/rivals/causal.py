@@ -1,6 +1,7 @@
 """A causal language model as the rivals read it: token ids, final hidden states, losses and their gradients."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -37,6 +38,13 @@ class Causal:
     def model(self) -> PreTrainedModel:
         """The model of transformers, whose parameters can be differentiated and changed."""
         return self.language._model
+
+    def copy(self, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+        """Return the model anew, for packages that put hooks and wrappers into theirs; buffers keep their dtype."""
+        model = deepcopy(self.model).eval()
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(dtype)
+        return model
 
     @property
     def head(self) -> Tensor:

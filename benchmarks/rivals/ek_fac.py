@@ -17,7 +17,6 @@ from kronfluence.arguments import FactorArguments, ScoreArguments
 from kronfluence.task import Task
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
 
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.rival import Rival
@@ -58,22 +57,20 @@ class EkFac(Rival):
 
     Parameters
     ----------
-    model
-        Folder or hub id of the target model.
     causal
-        The same model, for its tokens.
+        The target model.
     scratch
         Folder in which kronfluence keeps factors and scores.
     """
 
-    def __init__(self, model: str, causal: Causal, scratch: Path) -> None:
+    def __init__(self, causal: Causal, scratch: Path) -> None:
         self.causal, self.scratch = causal, scratch
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-        head = loaded.get_output_embeddings()
-        linear = [name for name, one in loaded.named_modules() if isinstance(one, nn.Linear) and one is not head]
+        model = causal.copy()
+        head = model.get_output_embeddings()
+        linear = [name for name, one in model.named_modules() if isinstance(one, nn.Linear) and one is not head]
         task = NextToken(linear)
         self.analyzer = Analyzer(
-            "ek-fac", prepare_model(loaded, task), task, cpu=True, disable_tqdm=True, output_dir=str(scratch)
+            "ek-fac", prepare_model(model, task), task, cpu=True, disable_tqdm=True, output_dir=str(scratch)
         )
 
     def fit(self, pool: Sequence[str]) -> None:

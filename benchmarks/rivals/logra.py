@@ -16,7 +16,6 @@ from dattri.task import AttributionTask
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM
 
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.rival import Rival
@@ -32,20 +31,18 @@ class LoGra(Rival):
 
     Parameters
     ----------
-    model
-        Folder or hub id of the target model.
     causal
-        The same model, for its tokens.
+        The target model.
     scratch
         Folder in which dattri writes what it knows of the pool.
     width
         Numbers a layer, a perfect square.
     """
 
-    def __init__(self, model: str, causal: Causal, scratch: Path, width: int = 256) -> None:
+    def __init__(self, causal: Causal, scratch: Path, width: int = 256) -> None:
         self.causal = causal
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-        task = AttributionTask(next_token_loss, loaded, loaded.state_dict())
+        model = causal.copy()
+        task = AttributionTask(next_token_loss, model, model.state_dict())
         self.attributor = LoGraAttributor(task, proj_dim=width, offload="cpu", cache_dir=str(scratch))
 
     def fit(self, pool: Sequence[str]) -> None:

@@ -150,7 +150,7 @@ def _trackstar(*, cosine: bool) -> Callable[[Setting], Rival]:
     def make(setting: Setting) -> Rival:
         from benchmarks.rivals.trackstar import TrackStar
 
-        return TrackStar(setting.model, setting.causal, setting.folder(), cosine=cosine)
+        return TrackStar(setting.causal, setting.folder(), cosine=cosine)
 
     return make
 
@@ -158,13 +158,13 @@ def _trackstar(*, cosine: bool) -> Callable[[Setting], Rival]:
 def _ek_fac(setting: Setting) -> Rival:
     from benchmarks.rivals.ek_fac import EkFac
 
-    return EkFac(setting.model, setting.causal, setting.folder())
+    return EkFac(setting.causal, setting.folder())
 
 
 def _logra(setting: Setting) -> Rival:
     from benchmarks.rivals.logra import LoGra
 
-    return LoGra(setting.model, setting.causal, setting.folder())
+    return LoGra(setting.causal, setting.folder())
 
 
 METHODS: dict[str, Callable[[Setting], Rival]] = {

@@ -17,7 +17,6 @@ from bergson.config.config import IndexConfig
 from bergson.gradients import GradientProcessor
 from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM
 
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.rival import VectorRival
@@ -28,20 +27,18 @@ class TrackStar(VectorRival):
 
     Parameters
     ----------
-    model
-        Folder or hub id of the target model.
     causal
-        The same model, for its tokens.
+        The target model.
     scratch
         Folder in which bergson writes while it runs.
     cosine
         Whether vectors are compared at unit length (`UnitNorm` of Table 15).
     """
 
-    def __init__(self, model: str, causal: Causal, scratch: Path, *, cosine: bool = False) -> None:
+    def __init__(self, causal: Causal, scratch: Path, *, cosine: bool = False) -> None:
         super().__init__(cosine=cosine)
         self.causal, self.scratch = causal, scratch
-        self.model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).eval()
+        self.model = causal.copy(torch.bfloat16)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.floating]:
         """Return projected gradients, (n, layers * 256) float32."""

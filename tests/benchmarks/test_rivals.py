@@ -102,3 +102,11 @@ def test_scores_of_an_index_stand_in_the_order_of_the_pool(tmp_path):
     rival.fit(pool)
     with rival.db:
         assert rival.score(pool).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_a_copy_is_apart_and_keeps_the_precision_of_positions(causal):
+    copied = causal.copy(torch.bfloat16)
+    assert {one.dtype for one in copied.parameters()} == {torch.bfloat16}
+    assert {one.dtype for one in copied.buffers() if one.is_floating_point()} == {torch.float32}  # rotary frequencies
+    assert {one.dtype for one in causal.model.parameters()} == {torch.float32}
+    assert not {id(one) for one in copied.modules()} & {id(one) for one in causal.model.modules()}
