@@ -7,6 +7,7 @@ import torch
 from benchmarks.rivals.causal import Causal
 from benchmarks.rivals.hidden import HiddenState, InputEmbedding
 from benchmarks.rivals.length import Length
+from benchmarks.rivals.measure import Measured
 from benchmarks.rivals.rise import Rise
 from benchmarks.rivals.rival import VectorRival
 from risedb.evaluation import Ends, Quality, evaluate
@@ -110,3 +111,13 @@ def test_a_copy_is_apart_and_keeps_the_precision_of_positions(causal):
     assert {one.dtype for one in copied.buffers() if one.is_floating_point()} == {torch.float32}  # rotary frequencies
     assert {one.dtype for one in causal.model.parameters()} == {torch.float32}
     assert not {id(one) for one in copied.modules()} & {id(one) for one in causal.model.modules()}
+
+
+class Drawn(Letters):
+    def vectors(self, texts):
+        return torch.rand(len(texts), 2).numpy()
+
+
+def test_what_a_method_draws_does_not_depend_on_those_before():
+    first, again = (Measured.of(Drawn(), TEXTS, TEXTS[:2]).scores for _ in range(2))
+    np.testing.assert_array_equal(first, again)
