@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.fidelity.claim import Claim, Curve
 from benchmarks.fidelity.claims import IN_PAPER, LONG_TABLES, SAMPLES, claims
 from benchmarks.fidelity.paper import Paper
-from benchmarks.fidelity.run import Run
+from benchmarks.fidelity.run import PARADIGMS, Run
 from benchmarks.rivals.task import POOLS
 from risedb.evaluation import Unified
 
@@ -30,7 +30,11 @@ POOL = (
     "channel or centred. Paper: Tables {predict} and {recall}; the unified score as in Table 3.\n"
 )
 
-
+WEIGHTS = (
+    "## Whom weights by the residual help\n\nMean |r|^2 of a position, 0 where the next token is foreseen and 2 at "
+    "most, in up to a hundred documents of each kind; and auPRC, the mean over the K, with one weight for all "
+    "positions (`unit`) and with weights by |r| (`residual`).\n"
+)
 SAME = (((20, "rh+gh"), (27, "RISE")), ((21, "rh+gh"), (26, "RISE")), ((18, "RISE"), (23, "RISE")))
 """Rows of one measurement, but for the sketches' widths: a table and the name in it, twice."""
 
@@ -52,7 +56,14 @@ def report(kept: Mapping[str, Mapping[str, Any]], left: Sequence[str], paper: Pa
     parts = [INTRODUCTION.format(model=", ".join(sorted(models))), _left(left), *_claims(list(claims(run, paper)))]
     for pool in POOLS:
         parts += _pool(run, paper, pool)
-    parts += [*_rivals(run), *_diagnostics(run, paper), *_beyond(run, paper), _disagreements(paper), _times(kept)]
+    parts += [
+        *_weights(run),
+        *_rivals(run),
+        *_diagnostics(run, paper),
+        *_beyond(run, paper),
+        _disagreements(paper),
+        _times(kept),
+    ]
     return "\n".join(part for part in parts if part)
 
 
@@ -132,6 +143,28 @@ def _costs(rows: Mapping[str, Mapping[str, float]], more: Sequence[str] = ()) ->
         costs = row["build_seconds"], row["query_milliseconds"], row["disk_bytes"] / 1e6
         lines.append((name, *(number(row.get(key)) for key in more), *(number(value, 1) for value in costs)))
     return table(head, lines) if lines else ""
+
+
+def _weights(run: Run) -> Iterator[str]:
+    rows, surprising, helped = [], [], []
+    for pool, paradigm in ((pool, paradigm) for pool in POOLS for paradigm in PARADIGMS):
+        energy, choices = run.energy(pool, paradigm), run.choices(pool, paradigm)
+        if energy:
+            unit, weighted = (mean(choices[name].values()) for name in ("unit", "residual"))
+            surprising.append(energy["positives"] > energy["negatives"])
+            helped.append(weighted > unit)
+            numbers = (energy["queries"], energy["positives"], energy["negatives"], unit, weighted)
+            rows.append((f"{pool}, {paradigm}", *map(number, numbers)))
+    if not rows:
+        return
+    yield WEIGHTS
+    yield table(("", "queries", "positives", "negatives", "`unit`", "`residual`"), rows)
+    alike = sum(one == other for one, other in zip(surprising, helped, strict=True))
+    yield (
+        f"Weights help in {sum(helped)} of {len(rows)} cases, and positives surprise the model more than negatives in "
+        f"{sum(surprising)}. One goes with the other in {alike}"
+        f"{'.' if alike == len(rows) else ': that alone does not tell whether weights help.'}\n"
+    )
 
 
 def _rivals(run: Run) -> Iterator[str]:

@@ -41,6 +41,10 @@ class Run:
         wanted = [f"K = {k}" for k in POOLS[pool]]
         return {name: {key: by_k(row)[key] for key in wanted} for name, row in rows.items()}
 
+    def energy(self, pool: str, paradigm: str) -> dict[str, float]:
+        """Return the mean |r_t|^2 in queries, positives and negatives; empty if it was not measured."""
+        return self.result(f"{paradigm}-{pool}").get(pool, {}).get("residual_energy", {}).get(PARADIGMS[paradigm], {})
+
     def rival(self, pool: str, paradigm: str, method: str) -> Curve:
         """Return a rival's auPRC on a whole pool, the same in both paradigms where it reads no model."""
         measured = "predict" if method in NEEDS_NO_MODEL else paradigm

@@ -163,3 +163,20 @@ def test_facts_stand_beside_table_17():
     page = report(kept(trex={"pool": 20_000, "queries": 300, "methods": rows}), [])
     assert "| rise | 0.500 | 0.437 | 0.600 | 0.516 |" in page
     assert "| bm25 | 0.900 |  | 1.000 |  |" in page
+
+
+def weighed(positives, residual):
+    energy = {"queries": 0.5, "positives": positives, "negatives": 0.6}
+    choices = {"unit": row(0.8, 0.7, 0.6, 0.5), "residual": row(*[residual] * 4)}
+    found = {"howdy": {"prospective": choices, "residual_energy": {"prospective": energy}}}
+    return report(kept(predict_howdy=found), [])
+
+
+def test_whether_weights_help_where_positives_surprise_is_counted():
+    page = weighed(positives=0.7, residual=0.9)
+    assert "| howdy, predict | 0.500 | 0.700 | 0.600 | 0.650 | 0.900 |" in page
+    assert "Weights help in 1 of 1 cases, and positives surprise the model more than negatives in 1." in page
+    assert "One goes with the other in 1." in page
+    assert "in 0: that alone does not tell" in weighed(positives=0.7, residual=0.1)
+    assert "in 1." in weighed(positives=0.5, residual=0.1)
+    assert "Weights help" not in report(howdy(0.3), [])
