@@ -30,6 +30,10 @@ POOL = (
     "channel or centred. Paper: Tables {predict} and {recall}; the unified score as in Table 3.\n"
 )
 
+COSTS = (
+    "Costs on {where}: building, one query where all are asked together, with the passes over its own text, and what "
+    "lies on disk, the model apart.\n"
+)
 WEIGHTS = (
     "## Whom weights by the residual help\n\nMean |r|^2 of a position, 0 where the next token is foreseen and 2 at "
     "most, in up to a hundred documents of each kind; and auPRC, the mean over the K, with one weight for all "
@@ -62,7 +66,7 @@ def report(kept: Mapping[str, Mapping[str, Any]], left: Sequence[str], paper: Pa
         *_diagnostics(run, paper),
         *_beyond(run, paper),
         _disagreements(paper),
-        _times(kept),
+        _times(run),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -120,7 +124,12 @@ def _pool(run: Run, paper: Paper, pool: str) -> list[str]:
     for method in (IN_PAPER["bm25"], IN_PAPER["embedding"]):
         add(f"paper: {method}", [paper.curve(one, None, method) for one in tables.values()])
     head = ("", *(f"{paradigm} {key}" for paradigm in tables for key in cuts), "unified")
-    return [POOL.format(pool=pool, **tables), table(head, rows), *_best(choices), _costs(rivals)]
+    return [
+        POOL.format(pool=pool, **tables),
+        table(head, rows),
+        *_best(choices),
+        *_costs(run, f"predict-rivals-{pool}"),
+    ]
 
 
 def _best(choices: Mapping[str, Mapping[str, Curve]]) -> Iterator[str]:
@@ -132,8 +141,13 @@ def _best(choices: Mapping[str, Mapping[str, Curve]]) -> Iterator[str]:
             yield f"Known afterwards: for {paradigm} `{best}` is best, {means[best]:.3f} over the K, {other}.\n"
 
 
-def _costs(rows: Mapping[str, Mapping[str, float]], more: Sequence[str] = ()) -> str:
-    """Return what methods cost, and some of their other numbers."""
+def _costs(run: Run, step: str) -> Iterator[str]:
+    """Yield what a step's methods cost, with their auPRC where they ranked a sample."""
+    if not (rows := run.result(step)):
+        return
+    yield COSTS.format(where=run.ran_on(step))
+    every = dict.fromkeys(key for row in rows.values() for key in row)
+    more = [key for key in every if key.startswith("auprc@")] if step in SAMPLES else []
     head = ("", *more, "build s", "query ms", "disk MB")
     lines = []
     for name, row in rows.items():
@@ -142,7 +156,7 @@ def _costs(rows: Mapping[str, Mapping[str, float]], more: Sequence[str] = ()) ->
             continue
         costs = row["build_seconds"], row["query_milliseconds"], row["disk_bytes"] / 1e6
         lines.append((name, *(number(row.get(key)) for key in more), *(number(value, 1) for value in costs)))
-    return table(head, lines) if lines else ""
+    yield table(head, lines)
 
 
 def _weights(run: Run) -> Iterator[str]:
@@ -175,7 +189,7 @@ def _rivals(run: Run) -> Iterator[str]:
             one = measured[0]
             size = f"{one['rows']} documents ({one['positives']} positives), {one['queries']} queries"
             yield f"## {name.capitalize()}: {size}\n"
-            yield _costs(rows, [key for key in one if key.startswith("auprc@")])
+            yield from _costs(run, step)
 
 
 def _diagnostics(run: Run, paper: Paper) -> Iterator[str]:
@@ -274,14 +288,18 @@ def _disagreements(paper: Paper) -> str:
     return "## Where the paper's tables differ from one another\n\n" + "".join(lines) if lines else ""
 
 
-def _times(kept: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [
-        (name, number(one["seconds"], 0), *(str(one["machine"].get(key, "")) for key in ("threads", "load", "commit")))
-        for name, one in kept.items()
-    ]
-    machine = next((one["machine"] for one in kept.values()), None)
-    if machine is None:
+def _times(run: Run) -> str:
+    if not run.kept:
         return ""
-    what = f"{machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}"
+    rows = [
+        (
+            name,
+            number(one["seconds"], 0),
+            run.machines.letter(one["machine"]),
+            *(str(one["machine"].get(key, "")) for key in ("threads", "load", "commit")),
+        )
+        for name, one in run.kept.items()
+    ]
     busy = "Where the load is above the threads, other programs ran too, and times are longer than on a free machine."
-    return f"## What was run\n\n{what}. {busy}\n\n" + table(("step", "seconds", "threads", "load", "commit"), rows)
+    head = ("step", "seconds", "machine", "threads", "load", "commit")
+    return f"## What was run\n\n{run.machines.legend()}\n{busy}\n\n" + table(head, rows)

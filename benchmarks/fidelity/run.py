@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.fidelity.claim import Curve
+from benchmarks.fidelity.machines import Machines
 from benchmarks.fidelity.paper import by_k
 from benchmarks.rivals.task import POOLS
 
@@ -18,14 +19,26 @@ class Run:
     ----------
     kept
         Of each finished step its ``result``, ``seconds`` and ``machine``.
+
+    Attributes
+    ----------
+    machines
+        What the steps ran on.
     """
 
     def __init__(self, kept: Mapping[str, Mapping[str, Any]]) -> None:
         self.kept = kept
+        self.machines = Machines(step["machine"] for step in kept.values())
 
     def result(self, step: str) -> dict[str, Any]:
         """Return what a step wrote; empty if it has not run."""
         return self.kept[step]["result"] if step in self.kept else {}
+
+    def ran_on(self, step: str) -> str:
+        """Say on which machine a step ran, with how many threads and how busy it was in the end."""
+        machine = self.kept[step]["machine"]
+        busy = ", ".join(f"{key} {machine[key]}" for key in ("threads", "load") if key in machine)
+        return f"machine {self.machines.letter(machine)}" + (f" ({busy})" if busy else "")
 
     def methods(self, step: str) -> dict[str, dict[str, float]]:
         """Return the rows of a step that has one for each method."""

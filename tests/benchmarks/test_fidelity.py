@@ -84,6 +84,19 @@ def test_the_page_has_costs_paper_and_what_is_missing():
     assert "| paper: BM25 | 0.259 |" in page
 
 
+def test_every_cost_and_every_step_names_its_machine():
+    run = howdy(0.3)
+    run["predict-rivals-howdy"] = {
+        **run["predict-rivals-howdy"],
+        "machine": {**MACHINE, "processor": "another", "threads": 1, "load": 3.5},
+    }
+    page = report(run, [])
+    assert "- A: 2 cores of a processor, torch 2\n- B: 2 cores of another, torch 2\n" in page
+    assert "Costs on machine B (threads 1, load 3.5):" in page
+    assert "| predict-howdy | 1 | A |  |  | abc1234 |" in page
+    assert "| predict-rivals-howdy | 1 | B | 1 | 3.5 | abc1234 |" in page
+
+
 def test_a_rival_without_its_package_says_so():
     rows = {
         "rise": row(1, 1, 1, 1, rows=9, positives=3, queries=2, build_seconds=1, query_milliseconds=1, disk_bytes=1)
