@@ -26,60 +26,63 @@ class Claim:
 
     Parameters
     ----------
-    says
-        What is claimed.
+    where
+        What was measured.
+    names
+        What is ahead, and of what.
     table
         Where the paper has it.
     paper
         Both sides, a pair for each of the paper's models.
     here
         Both sides in this run; either one is empty where it was not measured.
+    ahead
+        What being ahead is called.
     overlap
         Whether both sides' intervals in this run overlap, so that it decides nothing.
     """
 
-    says: str
+    where: str
+    names: tuple[str, str]
     table: str
     paper: Sequence[Pair]
     here: Pair
+    ahead: str = "ahead of"
     overlap: bool = False
 
     @property
-    def measured(self) -> bool:
-        """Whether this run has both sides."""
-        return bool(self.here[0].keys() & self.here[1].keys())
+    def points(self) -> list[str]:
+        """Where this run has both sides, of what the paper's table has."""
+        first, second = self.here
+        return [key for key in first if key in second and any(key in one and key in other for one, other in self.paper)]
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the first is ahead everywhere for more than half of the paper's models."""
+        return 2 * self._models > len(self.paper)
 
     @property
     def holds(self) -> bool | None:
         """Whether the first is ahead everywhere in this run; None where it was not measured or decides nothing."""
-        return not behind(self.here) if self.measured and not self.overlap else None
-
-    @property
-    def in_the_paper(self) -> str:
-        """Whether the first is ahead everywhere, of several models for how many."""
-        if len(self.paper) > 1:
-            whole = sum(not behind(pair) for pair in self.paper)
-            return f"{'everywhere ' if whole else ''}for {whole or 'none'} of {len(self.paper)} models"
-        (pair,) = self.paper
-        return _where(pair)
-
-    @property
-    def in_this_run(self) -> str:
-        """Whether the first is ahead everywhere, and if not, where not."""
-        if not self.measured:
-            return "not measured"
-        return _where(self.here) + (", but their intervals overlap" if self.overlap else "")
+        return not self._missing if self.points and not self.overlap else None
 
     @property
     def sentence(self) -> str:
-        """What to say of it where this run does not support it."""
-        also = "" if any(not behind(pair) for pair in self.paper) else "; nor does the paper's table, everywhere"
-        return f"{self.says} ({self.table}): this model does not support it, {self.in_this_run}{also}."
+        """How it is here, with numbers where it is not so, and for how many of the paper's models it is."""
+        (first, second), missing = self.names, self._missing
+        said = f"{self.where}: {first} is {'not ' if missing else ''}{self.ahead} {second}"
+        if points := missing or self.points * self.overlap:
+            ours, theirs = (", ".join(f"{side[key]:.3f}" for key in points) for side in self.here)
+            said += f"{' at' if points[0].startswith('K') else ':'} {', '.join(points)} ({ours} against {theirs})"
+        said += "; the intervals overlap" * self.overlap
+        if len(self.paper) > 1:
+            return f"{said}. In {self.table} it is for {self._models or 'none'} of {len(self.paper)} models."
+        return f"{said}. In {self.table} it is{'' if self._models else ' not'}."
 
+    @property
+    def _missing(self) -> list[str]:
+        return [key for key in behind(self.here) if key in self.points]
 
-def _where(pair: Pair) -> str:
-    first, second = pair
-    if not (missing := behind(pair)):
-        return "yes"
-    numbers = ", ".join(f"{key} ({first[key]:.3f} against {second[key]:.3f})" for key in missing)
-    return f"{'nowhere:' if len(missing) == len(first.keys() & second.keys()) else 'not at'} {numbers}"
+    @property
+    def _models(self) -> int:
+        return sum(not behind(pair) for pair in self.paper)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from benchmarks.fidelity.claim import Claim, Curve
+from benchmarks.fidelity.methods import title
 from benchmarks.fidelity.paper import Paper
 from benchmarks.fidelity.run import Run
 
@@ -29,7 +30,7 @@ SAMPLES = {
     "sample-brain-rot": "a sample of brain-rot",
     "smallest-howdy": "the smallest sample of howdy",
 }
-"""Steps that measure the dear methods."""
+"""Steps that measure the dear methods, and what the report calls what they rank."""
 
 
 def claims(run: Run, paper: Paper) -> Iterator[Claim]:
@@ -40,13 +41,13 @@ def claims(run: Run, paper: Paper) -> Iterator[Claim]:
         both = [run.choices(pool, paradigm).get("unit", {}) for paradigm in ("recall", "predict")]
         pairs = zip(*(paper.every(tables[paradigm], "RISE") for paradigm in ("recall", "predict")), strict=True)
         where = f"Tables {tables['recall']} and {tables['predict']}"
-        yield Claim(f"{pool}: RISE better at recall than at predict", where, list(pairs), tuple(both))
+        yield Claim(pool, ("RISE at recall", "RISE at predict"), where, list(pairs), tuple(both))
     for paradigm in CHANNEL_TABLES:
         yield from _channels(run, paper, "finance-medical", paradigm)
     rise = run.choices("howdy", "predict").get("unit", {})
     for method, name in (("hidden", "Last"), ("input-embedding", "Embed")):
         here = rise, run.rival("howdy", "predict", method)
-        yield Claim(f"howdy, predict: RISE ahead of {method}", "Table 13", paper.pairs(13, "RISE", name), here)
+        yield Claim("howdy, predict", ("RISE", title(method)), "Table 13", paper.pairs(13, "RISE", name), here)
     yield from _on_samples(run, paper)
     yield from _beyond_ranking(run, paper)
 
@@ -54,25 +55,25 @@ def claims(run: Run, paper: Paper) -> Iterator[Claim]:
 def _ahead_of_texts(run: Run, paper: Paper, pool: str, paradigm: str, table: int) -> Iterator[Claim]:
     rise = run.choices(pool, paradigm).get("unit", {})
     for method in ("bm25", "embedding"):
-        says = f"{pool}, {paradigm}: RISE ahead of {method}"
-        here = rise, run.rival(pool, paradigm, method)
-        yield Claim(says, f"Table {table}", paper.pairs(table, "RISE", IN_PAPER[method]), here)
+        names, here = ("RISE", title(method)), (rise, run.rival(pool, paradigm, method))
+        pairs = paper.pairs(table, "RISE", IN_PAPER[method])
+        yield Claim(f"{pool}, {paradigm}", names, f"Table {table}", pairs, here)
 
 
 def _channels(run: Run, paper: Paper, pool: str, paradigm: str) -> Iterator[Claim]:
     measured, table = run.choices(pool, paradigm), CHANNEL_TABLES[paradigm]
-    for first, second in (("GH", "RH"), ("RH+GH", "RH"), ("RH+GH", "GH")):
-        (in_table, ours), (other_in_table, other) = CHANNELS[first], CHANNELS[second]
+    for names in (("GH", "RH"), ("RH+GH", "RH"), ("RH+GH", "GH")):
+        (in_table, ours), (other_in_table, other) = (CHANNELS[name] for name in names)
         here = measured.get(ours, {}), measured.get(other, {})
-        says = f"{pool}, {paradigm}: {first} ahead of {second}"
-        yield Claim(says, f"Table {table}", paper.pairs(table, in_table, other_in_table), here)
+        pairs = paper.pairs(table, in_table, other_in_table)
+        yield Claim(f"{pool}, {paradigm}", names, f"Table {table}", pairs, here)
 
 
 def _on_samples(run: Run, paper: Paper) -> Iterator[Claim]:
     def claim(step: str, methods: tuple[str, str], table: int, pairs: list[tuple[Curve, ...]]) -> Claim:
         first, second = methods
         here = run.curve(step, first), run.curve(step, second)
-        return Claim(f"{SAMPLES[step]}: {first} ahead of {second}", f"Table {table}", pairs, here)
+        return Claim(SAMPLES[step], (title(first), title(second)), f"Table {table}", pairs, here)
 
     for method in ("rapidin", "zo-inf", "trackstar"):
         yield claim("sample-howdy", ("rise", method), 23, paper.pairs(23, "RISE", IN_PAPER[method]))
@@ -101,22 +102,27 @@ def _beyond_ranking(run: Run, paper: Paper) -> Iterator[Claim]:
         pair = tuple({"LDS": paper.row(16, one)["LDS"]} for one in ("RISE", name))
         here = scores.get("rise", {}), scores.get(method, {})
         overlap = all(here) and _overlap(found["rise"], found[method])
-        yield Claim(f"brain-rot: RISE adds up to training better than {method}", "Table 16", [pair], here, overlap)
+        where = "brain-rot, linear datamodeling score"
+        yield Claim(where, ("RISE", title(method)), "Table 16", [pair], here, overlap=overlap)
     traced = {
         name: {"MRR": row["mrr"], "recall@10": row["recall@10"]} for name, row in run.methods("trex-sample").items()
     }
     pair = tuple(paper.row(17, name, "20K") for name in ("RISE", "TrackStar"))
     here = traced.get("rise", {}), traced.get("trackstar", {})
-    yield Claim("a sample of facts: RISE ahead of trackstar", "Table 17", [pair], here)
+    yield Claim("a sample of facts", ("RISE", title("trackstar")), "Table 17", [pair], here)
     loop = run.methods("closed-loop")
     for method, name in (("random", "Random"), ("bm25", "BM25")):
         chosen, other = ({"purity": loop[one]["purity"]} if loop else {} for one in ("rise", method))
         pair = tuple({"purity": paper.row(4, one)["purity %"] / 100} for one in ("RISE", name))
-        yield Claim(f"closed loop: RISE's selection purer than that of {method}", "Table 4", [pair], (chosen, other))
+        names = ("RISE's selection", f"that of {title(method)}")
+        yield Claim("closed loop", names, "Table 4", [pair], (chosen, other), "purer than")
         other, chosen = ({"perplexity": loop[one]["control_perplexity"]} if loop else {} for one in (method, "rise"))
         pair = tuple({"perplexity": paper.row(4, one)["control perplexity"]} for one in (name, "RISE"))
-        says = f"closed loop: {method}'s selection leaves control text harder to predict than RISE's"
-        yield Claim(says, "Table 4", [pair], (other, chosen))
+        names, ahead = (
+            (f"control text after the selection of {title(method)}", "after RISE's"),
+            "harder to predict than",
+        )
+        yield Claim("closed loop", names, "Table 4", [pair], (other, chosen), ahead)
 
 
 def _overlap(one: Curve, other: Curve) -> bool:

@@ -31,8 +31,8 @@ class Run:
         self.machines = Machines(step["machine"] for step in kept.values())
 
     def result(self, step: str) -> dict[str, Any]:
-        """Return what a step wrote; empty if it has not run."""
-        return self.kept[step]["result"] if step in self.kept else {}
+        """Return what a step wrote; empty if it has not run or writes nothing."""
+        return self.kept.get(step, {}).get("result") or {}
 
     def ran_on(self, step: str) -> str:
         """Say on which machine a step ran, with how many threads and how busy it was in the end."""
@@ -43,6 +43,14 @@ class Run:
     def methods(self, step: str) -> dict[str, dict[str, float]]:
         """Return the rows of a step that has one for each method."""
         return self.result(step).get("methods", {})
+
+    def largest(self, method: str) -> str:
+        """Say how many documents a method ranked at most, and for how many queries."""
+        ranked = [self.result(step).get(method, {}) for step in self.kept]
+        sizes = [(row["rows"], row["queries"]) for row in ranked if "rows" in row]
+        traced = [self.result(step) for step in ("trex", "trex-sample") if method in self.methods(step)]
+        sizes += [(found["pool"], found["queries"]) for found in traced]
+        return "{:,} documents, {} queries".format(*max(sizes)) if sizes else "not measured"
 
     def curve(self, step: str, method: str) -> Curve:
         """Return one rival's auPRC by K; empty if it was not measured."""

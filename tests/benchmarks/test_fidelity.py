@@ -1,9 +1,12 @@
 """The report on the paper's measurements: its sentences follow from the numbers."""
 
+import re
 from pathlib import Path
 
 from benchmarks.fidelity import Claim, Paper, Run, claims, report
+from benchmarks.fidelity.methods import METHODS
 from benchmarks.reproduce import steps
+from benchmarks.rivals import registry
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cores": 2, "processor": "a processor", "packages": {"torch": "2"}, "commit": "abc1234"}
@@ -29,23 +32,25 @@ def howdy(bm25_at_100):
     )
 
 
-def claim(says, run):
-    (one,) = [one for one in claims(Run(run), Paper()) if one.says == says]
+def claim(where, first, second, run):
+    (one,) = [one for one in claims(Run(run), Paper()) if (one.where, *one.names) == (where, first, second)]
     return one
 
 
 def test_a_claim_that_flips_gives_the_other_sentence():
-    says = "howdy, predict: RISE ahead of bm25"
-    ahead, behind = claim(says, howdy(0.49)), claim(says, howdy(0.51))
-    assert (ahead.holds, ahead.in_this_run) == (True, "yes")
-    assert (behind.holds, behind.in_this_run) == (False, "not at K = 100 (0.500 against 0.510)")
-    assert ahead.in_the_paper == behind.in_the_paper == "everywhere for 7 of 7 models"
-    assert "support it" not in report(howdy(0.49), [])
-    assert f"{says} (Table 23): this model does not support it, not at K = 100" in report(howdy(0.51), [])
+    ahead, behind = (claim("howdy, predict", "RISE", "BM25", howdy(bm25)) for bm25 in (0.49, 0.51))
+    assert ahead.holds is True
+    assert ahead.sentence == "howdy, predict: RISE is ahead of BM25. In Table 23 it is for 7 of 7 models."
+    assert behind.holds is False
+    assert "RISE is not ahead of BM25 at K = 100 (0.500 against 0.510). In Table 23" in behind.sentence
+    assert f"As in the paper:\n\n- {ahead.sentence}" in report(howdy(0.49), [])
+    page = report(howdy(0.51), [])
+    assert f"Where this model does not support the paper:\n\n- {behind.sentence}" in page
+    assert page.count(behind.sentence) == 1
 
 
 def test_equal_numbers_support_nothing():
-    assert claim("howdy, predict: RISE ahead of bm25", howdy(0.5)).holds is False
+    assert claim("howdy, predict", "RISE", "BM25", howdy(0.5)).holds is False
 
 
 def test_a_rival_that_reads_the_model_has_other_numbers_in_recall():
@@ -55,31 +60,33 @@ def test_a_rival_that_reads_the_model_has_other_numbers_in_recall():
 
 
 def test_what_was_not_measured_is_neither():
-    one = claim("howdy, recall: RISE ahead of bm25", howdy(0.1))
-    assert (one.holds, one.in_this_run) == (None, "not measured")
-    assert "Of 1 comparisons measured here, 1 come out as claimed and 0 do not" in report(howdy(0.1), [])
+    one = claim("howdy, recall", "RISE", "BM25", howdy(0.1))
+    assert (one.holds, one.points) == (None, [])
+    counts = "Of 1 comparisons that the paper's tables decide and this run has, 1 come out as in the paper, 0 do not"
+    assert counts in report(howdy(0.1), [])
+    assert "Does it hold" not in report({}, [])
 
 
-def test_the_paper_is_read_as_it_is():
-    one = claim("finance-medical, predict: RISE ahead of bm25", {})
-    assert one.in_the_paper == "for none of 7 models"
-    several = Claim("a", "Table 1", [({"K = 5": 1.0}, {"K = 5": 0.0}), ({"K = 5": 0.0}, {"K = 5": 1.0})], ({}, {}))
-    assert several.in_the_paper == "everywhere for 1 of 2 models"
+def test_what_the_paper_does_not_have_is_no_claim_of_it():
+    one = claim("finance-medical, predict", "RISE", "BM25", {})
+    assert not one.claimed
+    assert one.sentence.endswith("In Table 27 it is for none of 7 models.")
+    up, down = ({"K = 5": 1.0}, {"K = 5": 0.0}), ({"K = 5": 0.0}, {"K = 5": 1.0})
+    assert [Claim("a", ("b", "c"), "d", pairs, up).claimed for pairs in ([up, down], [up, up, down])] == [False, True]
 
 
-def test_nowhere_and_not_everywhere_are_told_apart():
-    pair = ({"K = 5": 0.1, "K = 10": 0.9}, {"K = 5": 0.2, "K = 10": 0.8})
-    assert Claim("a", "b", [pair], pair).in_this_run == "not at K = 5 (0.100 against 0.200)"
-    lost = Claim("a", "b", [pair], ({"K = 5": 0.1}, {"K = 5": 0.2}))
-    assert lost.in_this_run == "nowhere: K = 5 (0.100 against 0.200)"
-    assert lost.sentence.endswith("nor does the paper's table, everywhere.")
+def test_only_what_the_papers_table_has_counts():
+    paper = {"K = 5": 0.9}, {"K = 5": 0.8}
+    one = Claim("a", ("b", "c"), "Table 9", [paper], ({"K = 5": 0.2, "K = 10": 0.1}, {"K = 5": 0.1, "K = 10": 0.3}))
+    assert one.holds is True
+    assert one.sentence == "a: b is ahead of c. In Table 9 it is."
 
 
 def test_the_page_has_costs_paper_and_what_is_missing():
     page = report(howdy(0.3), ["lds"])
     assert "The model is tiny." in page
     assert "Not run yet: lds." in page
-    assert "| bm25 | 2.0 | 3.0 | 4.0 |" in page
+    assert "| BM25 | 2.0 | 3.0 | 4.0 |" in page
     assert "| paper: RISE, Pythia-14M | 0.859 | 0.805 | 0.646 | 0.575 | 0.791 |" in page
     assert "| paper: BM25 | 0.259 |" in page
 
@@ -102,7 +109,7 @@ def test_a_rival_without_its_package_says_so():
         "rise": row(1, 1, 1, 1, rows=9, positives=3, queries=2, build_seconds=1, query_milliseconds=1, disk_bytes=1)
     }
     page = report(kept(sample_howdy={**rows, "trackstar": {"not_installed": "bergson"}}), [])
-    assert "| trackstar | needs bergson, which is not installed |" in page
+    assert "| TrackStar | needs bergson, which is not installed |" in page
 
 
 def diagnosed(cosine_at_8, cosine_at_tau_2):
@@ -165,17 +172,22 @@ def test_intervals_that_overlap_decide_nothing():
             }
         )
 
-    says = "brain-rot: RISE adds up to training better than random"
-    assert claim(says, scored(low=0.2)).holds is True
-    assert claim(says, scored(low=0.1)).holds is None
-    assert "| yes, but their intervals overlap | undecided |" in report(scored(low=0.1), [])
+    clear, open_ = (claim("brain-rot, linear datamodeling score", "RISE", "random", scored(low)) for low in (0.2, 0.1))
+    assert (clear.holds, open_.holds) == (True, None)
+    assert (
+        "RISE is ahead of random: LDS (0.300 against 0.000); the intervals overlap. In Table 16 it is."
+        in open_.sentence
+    )
+    page = report(scored(low=0.1), [])
+    assert "0 do not, and 1 are undecided" in page
+    assert f"Undecided, since intervals overlap:\n\n- {open_.sentence}" in page
 
 
 def test_facts_stand_beside_table_17():
     rows = {"rise": {"mrr": 0.5, "recall@10": 0.6}, "bm25": {"mrr": 0.9, "recall@10": 1.0}}
     page = report(kept(trex={"pool": 20_000, "queries": 300, "methods": rows}), [])
-    assert "| rise | 0.500 | 0.437 | 0.600 | 0.516 |" in page
-    assert "| bm25 | 0.900 |  | 1.000 |  |" in page
+    assert "| RISE | 0.500 | 0.437 | 0.600 | 0.516 |" in page
+    assert "| BM25 | 0.900 |  | 1.000 |  |" in page
 
 
 def weighed(positives, residual):
@@ -193,3 +205,12 @@ def test_whether_weights_help_where_positives_surprise_is_counted():
     assert "in 0: that alone does not tell" in weighed(positives=0.7, residual=0.1)
     assert "in 1." in weighed(positives=0.5, residual=0.1)
     assert "Weights help" not in report(howdy(0.3), [])
+
+
+def test_every_rival_is_named_explained_and_said_to_be_measured_or_not():
+    assert METHODS.keys() >= registry.METHODS.keys()
+    run = howdy(0.3)
+    run["predict-rivals-howdy"]["result"]["bm25"] |= {"rows": 5000, "queries": 100}
+    page = report(run, [])
+    assert "| BM25 | `bm25` | words; bm25s, English stop words | 5,000 documents, 100 queries |" in page
+    assert re.search("^. EK-FAC .*not measured", page, re.MULTILINE)
