@@ -3,7 +3,8 @@
     python -m benchmarks.diagnostics ../shared
 
 A sample of 64 documents for `risedb diagnose`, and 40 queries against 200 documents for the ranking: sketched (seed 42)
-against unsketched scores, Spearman per query. Three minutes on two cores; keeps benchmarks/results/diagnostics.json.
+against unsketched scores, Spearman per query, and what to expect of it by how far sketches move the scores. Three
+minutes on two cores; keeps benchmarks/results/diagnostics.json.
 """
 
 import argparse
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.machine import describe
 from benchmarks.texts import TEMPLATE
-from risedb.config import ReadoutConfig, ScoreConfig, SketchConfig
+from risedb.config import LoadConfig, ReadoutConfig, ScoreConfig, SketchConfig
 from risedb.corpus import Fields, Row, read
 from risedb.database.signing import encode_rows
 from risedb.diagnostics import diagnose
@@ -37,6 +39,20 @@ def drawn(path: Path, count: int, seed: int) -> list[Row]:
     return random.Random(seed).sample(rows, count)
 
 
+def movement(exact: NDArray[np.floating], sketched: NDArray[np.floating]) -> dict[str, float]:
+    """Say how far sketches move the scores of a pool, (queries, documents) twice, as medians over queries.
+
+    Returns
+    -------
+    dict
+        ``spread``, the standard deviation of a query's exact scores over the pool; ``error``, that of what sketching
+        adds to them; ``expected``, what correlation noise of that size leaves which knows nothing of the scores.
+    """
+    spread, error = exact.std(axis=1), (sketched - exact).std(axis=1)
+    measured = {"spread": spread, "error": error, "expected": spread / np.hypot(spread, error)}
+    return {name: float(np.median(each)) for name, each in measured.items()}
+
+
 def pool_rankings(model: LanguageModel, queries: list[Tokens], pool: list[Tokens]) -> dict[str, Any]:
     """Median Spearman over queries of each preset's scores of the pool with the unsketched ones, by channel."""
     factors = Factors.of(model, Positions.read(model, [*queries, *pool], READOUT), READOUT)
@@ -53,7 +69,7 @@ def pool_rankings(model: LanguageModel, queries: list[Tokens], pool: list[Tokens
         for name, score in channels.items():
             rows = [grams.fused(score)[: len(queries), len(queries) :].numpy() for grams in (exact, sketched)]
             rho = rank_correlations(*rows)
-            result[preset][name] = {"median": float(np.median(rho)), "lowest": float(rho.min())}
+            result[preset][name] = {"median": float(np.median(rho)), "lowest": float(rho.min()), **movement(*rows)}
     return result
 
 
@@ -64,7 +80,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
     howdy, name = given.shared / "data" / "howdy", given.model or str(given.shared / "models" / "tiny-neox")
-    model = load_model(name)
+    model = load_model(name, LoadConfig(dtype="float32"))
 
     def encoded(name: str, count: int, seed: int) -> list[Tokens]:
         return encode_rows(drawn(howdy / f"{name}.jsonl.zst", count, seed), model.tokenizer, READOUT, FIELDS)[1]

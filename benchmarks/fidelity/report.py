@@ -8,7 +8,9 @@ from benchmarks.fidelity.claim import Claim, Curve
 from benchmarks.fidelity.claims import IN_PAPER, LONG_TABLES, SAMPLES, claims
 from benchmarks.fidelity.methods import METHODS, title
 from benchmarks.fidelity.paper import Paper
+from benchmarks.fidelity.readout import readout
 from benchmarks.fidelity.run import PARADIGMS, Run
+from benchmarks.fidelity.table import beside, number, table
 from benchmarks.rivals.task import POOLS
 from risedb.evaluation import Unified
 
@@ -65,23 +67,12 @@ def report(kept: Mapping[str, Mapping[str, Any]], left: Sequence[str], paper: Pa
     parts += [
         *_weights(run),
         *_rivals(run),
-        *_diagnostics(run, paper),
+        *readout(run, paper),
         *_beyond(run, paper),
         _disagreements(paper),
         _times(run),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
-    """Return a Markdown table; the first columns are text, the others are numbers."""
-    lines = [head, [*["---"] * text, *["--:"] * (len(head) - text)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number, or nothing."""
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _left(left: Sequence[str]) -> str:
@@ -210,51 +201,6 @@ def _rivals(run: Run) -> Iterator[str]:
             yield from _costs(run, step)
 
 
-def _diagnostics(run: Run, paper: Paper) -> Iterator[str]:
-    if not (found := run.result("diagnostics")):
-        return
-    yield "## Inside the readout\n"
-    yield from _controlled(found["diagnosis"]["controlled"])
-    yield from _sizes(found["diagnosis"]["sparsity"]["by_size"], paper)
-    yield from _temperatures(found["diagnosis"]["sparsity"]["by_temperature"], paper)
-    presets = {name: one for name, one in found["pool_ranking"].items() if isinstance(one, dict)}
-    yield "Scores by sketches against scores without, Spearman over a pool, median of queries:\n"
-    channels = ("rh+gh", "rh", "gh")
-    rows = [(name, *(number(one[channel]["median"]) for channel in channels)) for name, one in presets.items()]
-    yield table(("", *channels), rows)
-
-
-def _controlled(candidates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    columns = ("rh", "paper_rh", "gh", "paper_gh")
-    yield "Table 1: ranks of the candidates, 1 for the most similar.\n"
-    rows = [(one["text"], *(str(one[key]) for key in columns)) for one in candidates]
-    yield table(("candidate", "RH", "RH, paper", "GH", "GH, paper"), rows)
-    rh, gh = (sum(one[key] == one[f"paper_{key}"] for one in candidates) for key in ("rh", "gh"))
-    yield f"Of {len(candidates)} candidates RH ranks {rh} as in the paper, GH {gh}.\n"
-
-
-def _sizes(by_size: Mapping[str, Mapping[str, float]], paper: Paper) -> Iterator[str]:
-    yield "Table 10: sparse GH against dense, by K at tau = 1, and what of the residual's energy the support keeps.\n"
-    rows = [
-        (k, number(one["cosine"]), number(paper.row(10, k)["GH cosine"]), number(one["full_energy"], 4))
-        for k, one in by_size.items()
-    ]
-    yield table(("K", "cosine", "cosine, paper", "energy"), rows)
-    cosines = [one["cosine"] for one in by_size.values()]
-    yield f"The cosine {'rises' if cosines == sorted(cosines) else 'does not rise'} with K; in the paper it does.\n"
-
-
-def _temperatures(by_tau: Mapping[str, Mapping[str, float]], paper: Paper) -> Iterator[str]:
-    yield "Table 12: the same by tau, K = 128, against the dense GH of the same tau and that of tau = 1.\n"
-    rows = [
-        (tau, number(one["cosine"]), number(one["cosine_tau_1"]), number(paper.row(12, tau)["GH cosine"]))
-        for tau, one in by_tau.items()
-    ]
-    yield table(("tau", "same tau", "tau = 1", "paper"), rows)
-    same, first = (max(by_tau, key=lambda tau: by_tau[tau][key]) for key in ("cosine", "cosine_tau_1"))
-    yield f"Best is tau = {same} by the first, {first} by the second, and 1.0 in the paper.\n"
-
-
 def _beyond(run: Run, paper: Paper) -> Iterator[str]:
     if rows := run.methods("lds"):
         names = {"rise": "RISE", "hidden": "Final hidden-state cosine", "random": "Random"}
@@ -281,16 +227,6 @@ def _beyond(run: Run, paper: Paper) -> Iterator[str]:
         }
         yield "## Closed loop, brain-rot (Table 4)\n"
         yield beside(shares, theirs, columns)
-
-
-def beside(rows: Mapping[str, Curve], theirs: Mapping[str, Curve], columns: Mapping[str, str]) -> str:
-    """Return a table of this run's columns, each followed by the paper's of that name."""
-    head = [name for ours, paper in columns.items() for name in (ours.replace("_", " "), f"paper: {paper}")]
-    lines = []
-    for method, row in rows.items():
-        pairs = [(row.get(ours), theirs.get(method, {}).get(paper)) for ours, paper in columns.items()]
-        lines.append([title(method), *(number(value) for pair in pairs for value in pair)])
-    return table(("", *head), lines)
 
 
 def _disagreements(paper: Paper) -> str:

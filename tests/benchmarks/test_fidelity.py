@@ -7,6 +7,7 @@ from benchmarks.fidelity import Claim, Paper, Run, claims, report
 from benchmarks.fidelity.methods import METHODS
 from benchmarks.reproduce import steps
 from benchmarks.rivals import registry
+from risedb.config import PRESETS
 
 ROOT = Path(__file__).parents[2]
 MACHINE = {"cores": 2, "processor": "a processor", "packages": {"torch": "2"}, "commit": "abc1234"}
@@ -112,7 +113,7 @@ def test_a_rival_without_its_package_says_so():
     assert "| TrackStar | needs bergson, which is not installed |" in page
 
 
-def diagnosed(cosine_at_8, cosine_at_tau_2):
+def diagnosed(cosine_at_8=0.8, cosine_at_tau_2=0.8, base=0.97, by_hidden=0.9):
     def one(cosine):
         return {"cosine": cosine, "cosine_tau_1": cosine, "full_energy": 0.99}
 
@@ -121,9 +122,23 @@ def diagnosed(cosine_at_8, cosine_at_tau_2):
         "by_size": {"8": one(cosine_at_8), "16": one(0.9)},
         "by_temperature": {"1.0": one(0.9), "2.0": one(cosine_at_tau_2)},
     }
-    ranking = {"base": {channel: {"median": 0.97} for channel in ("rh+gh", "rh", "gh")}, "queries": 40}
-    diagnosis = {"controlled": [candidate], "sparsity": sparsity}
-    return report(kept(diagnostics={"diagnosis": diagnosis, "pool_ranking": ranking}), [])
+    diagnosis = {"controlled": [candidate], "sparsity": sparsity, "documents": 64, **widths(by_hidden)}
+    channels = {"rh": {"median": 0.5}, "gh": {"median": 0.6}}
+    ranking = {
+        preset: {"rh+gh": {"median": median, "spread": 0.4, "error": 0.3, "expected": 0.8}, **channels}
+        for preset, median in zip(PRESETS, (0.1, 0.2, base, 0.99), strict=True)
+    }
+    sizes = {"queries": 40, "documents": 200}
+    return report(kept(diagnostics={"diagnosis": diagnosis, "pool_ranking": {**ranking, **sizes}}), [])
+
+
+def widths(by_hidden):
+    names = {"base": "128/24/128", "128/96/128": "128/96/128", "512/24/512": "512/24/512"}
+    errors = {"error": 0.2, "predicted": 0.1, "token_exact": 0.3, "token_corrected": 0.4}
+    ranking = {name: {"numbers": 6144, "median": 0.8, "over_seeds": [0.7, 0.9]} for name in names}
+    ranking["128/96/128"]["median"] = by_hidden
+    channels = {channel: dict.fromkeys(names.values(), errors) for channel in ("rh", "gh")}
+    return {"ranking": ranking, "sketching": {"seeds": 8, **channels}}
 
 
 def test_what_is_said_of_the_readout_follows_its_numbers():
@@ -135,6 +150,20 @@ def test_what_is_said_of_the_readout_follows_its_numbers():
     page = diagnosed(cosine_at_8=0.95, cosine_at_tau_2=0.95)
     assert "does not rise with K" in page
     assert "Best is tau = 2.0" in page
+
+
+def test_what_sketches_do_to_a_ranking_follows_its_numbers():
+    page = diagnosed(base=0.97)
+    assert "| base | 6,144 | 0.970 | 0.500 | 0.600 | 0.400 | 0.300 | 0.800 |" in page
+    assert "`base` has 0.970, which is enough, and noise of its size leaves 0.800; the smallest" in page
+    assert "has enough is `base`" in page
+    page = diagnosed(base=0.9)
+    assert "`base` has 0.900, which is not enough" in page
+    assert "has enough is `large`" in page
+    assert "| 128/24/128 (base) | 6,144 | 0.800 | 0.700 to 0.900 | 0.200 | 0.100 | 0.300 | 0.400 |" in page
+    assert "the measured error is 2.00 to 2.00 of the predicted one" in page
+    assert "base is short of buckets for the hidden state" in page
+    assert "base is short of" not in diagnosed(by_hidden=0.7)
 
 
 def test_tables_that_contradict_one_another_are_named():
