@@ -17,11 +17,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def beside(rows: Mapping[str, Curve], theirs: Mapping[str, Curve], columns: Mapping[str, str]) -> str:
-    """Return a table of this run's columns, each followed by the paper's of that name."""
-    head = [name for ours, paper in columns.items() for name in (ours.replace("_", " "), f"paper: {paper}")]
+def beside(rows: Mapping[str, Curve], theirs: Mapping[str, Curve], columns: Mapping[str, str], digits: int = 3) -> str:
+    """Return a table of this run's columns, by the paper's names for them, each followed by the paper's own."""
+    head = [name for paper in columns.values() for name in (paper, f"paper: {paper}")]
     lines = []
     for method, row in rows.items():
         pairs = [(row.get(ours), theirs.get(method, {}).get(paper)) for ours, paper in columns.items()]
-        lines.append([title(method), *(number(value) for pair in pairs for value in pair)])
+        lines.append([title(method), *(number(value, digits) for pair in pairs for value in pair)])
     return table(("", *head), lines)

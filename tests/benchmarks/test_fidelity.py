@@ -85,7 +85,7 @@ def test_only_what_the_papers_table_has_counts():
 
 def test_the_page_has_costs_paper_and_what_is_missing():
     page = report(howdy(0.3), ["lds"])
-    assert "The model is tiny." in page
+    assert "The model is tiny, in float32" in page
     assert "Not run yet: lds." in page
     assert "| BM25 | 2.0 | 3.0 | 4.0 |" in page
     assert "| paper: RISE, Pythia-14M | 0.859 | 0.805 | 0.646 | 0.575 | 0.791 |" in page
@@ -119,6 +119,7 @@ def diagnosed(cosine_at_8=0.8, cosine_at_tau_2=0.8, base=0.97, by_hidden=0.9):
 
     candidate = {"text": "Cat sleeps on blanket", "rh": 1, "paper_rh": 1, "gh": 1, "paper_gh": 2}
     sparsity = {
+        "positions": 1000,
         "by_size": {"8": one(cosine_at_8), "16": one(0.9)},
         "by_temperature": {"1.0": one(0.9), "2.0": one(cosine_at_tau_2)},
     }
@@ -146,7 +147,8 @@ def test_what_is_said_of_the_readout_follows_its_numbers():
     assert "Of 1 candidates RH ranks 1 as in the paper, GH 0." in page
     assert "| 8 | 0.800 | 0.954 | 0.9900 |" in page
     assert "The cosine rises with K" in page
-    assert "Best is tau = 1.0 by the first, 1.0 by the second" in page
+    assert "Best is tau = 1.0 by the first reading, 1.0 by the second" in page
+    assert "on average 0.124 from the first reading's and 0.124 from" in page
     page = diagnosed(cosine_at_8=0.95, cosine_at_tau_2=0.95)
     assert "does not rise with K" in page
     assert "Best is tau = 2.0" in page
@@ -194,10 +196,14 @@ def test_intervals_that_overlap_decide_nothing():
     def scored(low):
         return kept(
             lds={
+                "subsets": 48,
+                "documents": 500,
+                "seeds": 1,
+                "queries": 100,
                 "methods": {
                     "rise": {"lds": 0.3, "low": low, "high": 0.4},
                     "random": {"lds": 0, "low": -0.1, "high": 0.1},
-                }
+                },
             }
         )
 
