@@ -179,7 +179,8 @@ def fidelity_table() -> str:
         f"{name} {sample[name]['auprc@10']:.3f}" for name in wanted if "auprc@10" in sample.get(name, {})
     )
     rows.append((f"{sample['rise']['rows']} documents of howdy, {sample['rise']['queries']} queries", numbers))
-    return table(steps["predict-howdy"]["machine"], rows)
+    ranked = [name for name in steps if name == "sample-howdy" or name.startswith("predict")]
+    return table(steps["sample-howdy"]["machine"], rows, *(steps[name]["machine"] for name in ranked))
 
 
 def where_row(where: dict[str, Any]) -> str:
@@ -200,10 +201,14 @@ def kept(name: str) -> dict[str, Any]:
     return result
 
 
-def table(machine: dict[str, Any], rows: list[tuple[str, str]]) -> str:
-    """Render rows under what they were measured on."""
-    where = f"{machine['cores']} cores of {machine['processor']}, torch {machine['packages']['torch']}"
-    head = [f"| {where}, commit {machine['commit']} | |", "|---|---|"]
+def table(machine: dict[str, Any], rows: list[tuple[str, str]], *more: dict[str, Any]) -> str:
+    """Render rows under what they were measured on, of several machines or commits all."""
+    commits: dict[str, dict[str, None]] = {}
+    for one in (machine, *more):
+        where = f"{one['cores']} cores of {one['processor']}, torch {one['packages']['torch']}"
+        commits.setdefault(where, {})[one["commit"]] = None
+    named = (f"{where}, commit{'s' * (len(some) > 1)} {', '.join(some)}" for where, some in commits.items())
+    head = [f"| {'; '.join(named)} | |", "|---|---|"]
     return "\n".join([*head, *(f"| {name} | {value} |" for name, value in rows)])
 
 
