@@ -1,11 +1,12 @@
 """The report on the paper's measurements: its sentences follow from the numbers."""
 
+import json
 import re
 from pathlib import Path
 
 from benchmarks.fidelity import Claim, Paper, Run, claims, report
 from benchmarks.fidelity.methods import METHODS
-from benchmarks.reproduce import steps
+from benchmarks.reproduce import RESULTS, steps
 from benchmarks.rivals import registry
 from risedb.config import PRESETS
 
@@ -249,3 +250,9 @@ def test_every_rival_is_named_explained_and_said_to_be_measured_or_not():
     page = report(run, [])
     assert "| BM25 | `bm25` | words; bm25s, English stop words | 5,000 documents, 100 queries |" in page
     assert re.search("^. EK-FAC .*not measured", page, re.MULTILINE)
+
+
+def test_the_kept_page_says_what_the_kept_numbers_say(tmp_path):
+    numbers = json.loads((RESULTS / "fidelity.json").read_text())
+    left = [step.name for step in steps(tmp_path, tmp_path, "model") if step.name not in numbers]
+    assert report(numbers, left) == (RESULTS / "fidelity.md").read_text()
