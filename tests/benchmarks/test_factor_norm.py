@@ -31,7 +31,8 @@ def test_choices_measured_together_are_those_measured_alone(model, tmp_path, mon
     assert len(ran) == 3  # two parts of the pool and the queries, for all indexes together
     assert len(measured) == len(factor_norm.READOUTS) * len(factor_norm.SCORES)
     readout = risedb.ReadoutConfig(seq_len=256, factor_norm="none")
-    with risedb.open(tmp_path / "alone", "demo", create=True, readout=readout) as alone:
+    load = risedb.LoadConfig(dtype="float32")
+    with risedb.open(tmp_path / "alone", "demo", create=True, readout=readout, load=load) as alone:
         alone.add({"id": str(number), "text": text} for number, text in enumerate(TEXTS))
         (scores,) = (part.scores for part in alone.scores(task.queries, center=True))
     quality = evaluate([Ends.of_scores(one, labels, 100) for one in scores.T], [5])[5]
