@@ -71,7 +71,13 @@ Center = Annotated[
     bool, typer.Option("--center", help="Subtract the pool's mean first: what all share.", rich_help_panel=_SCORE)
 ]
 Memory = Annotated[
-    str, typer.Option(metavar="SIZE", help="What a scan may allocate: 64MiB, 1GiB.", rich_help_panel=_SCORE)
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="Most that a scan allocates: 64MiB, 1GiB. Not counted: the queries, their k best, and a few numbers for "
+        "each document with --center or several checkpoints.",
+        rich_help_panel=_SCORE,
+    ),
 ]
 
 _MODEL = "Model"

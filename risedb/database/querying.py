@@ -43,7 +43,8 @@ class Choices(TypedDict, total=False):
     center: bool
     """Subtract the pool's mean unit signature from documents and queries first: what all share counts no more."""
     memory_bytes: int
-    """Bound on what the scan allocates, 256 MiB; rows are read from mapped files."""
+    """Most that the scan allocates, 256 MiB; rows are read from mapped files. Not counted: the queries, their k best,
+    and a few numbers for each document where scores are centred or added up over checkpoints."""
 
 
 def chosen(choices: Choices) -> dict[str, Any]:
