@@ -17,7 +17,7 @@ from risedb.database.alignment import Alignment
 from risedb.database.hits import AddProgress, AddReport
 from risedb.database.index import RiseDB
 from risedb.database.querying import Choices, Queries, Question, Scores
-from risedb.database.where import Wanted
+from risedb.database.where import Wanted, Where
 from risedb.errors import Corrupt, InvalidInput
 from risedb.signature import Signatures
 from risedb.storage import CompactReport, Finding, Snapshot, checkpoint_folders, checkpoint_weights
@@ -81,7 +81,7 @@ class Checkpoints(RiseDB):
 
     def __len__(self) -> int:
         """Count the documents that all indexes have."""
-        return len(self._alignment([child._store.snapshot() for child in self.children]))
+        return self.count()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open the indexes again in another process, each as of the same commit, for reading."""
@@ -140,6 +140,11 @@ class Checkpoints(RiseDB):
             rows=len(self),
             seconds=_summed([report.seconds for report in reports if report.seconds is not None]),
         )
+
+    def count(self, *, where: Wanted = None) -> int:
+        """Count the documents that all indexes have, and whose record says so."""
+        snapshots = [child._store.snapshot() for child in self.children]
+        return len(self._alignment(snapshots).where(snapshots[0], Where.parse(where).conditions))
 
     def delete(self, ids: Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
         """Delete documents from each index; see :meth:`RiseDB.delete`. Returns the ids deleted from any."""

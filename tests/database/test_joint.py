@@ -130,7 +130,8 @@ def test_query_sees_what_all_checkpoints_have_with_the_same_content_in_whatever_
     first.add([{"id": "new", "text": "Only there."}])
     first.delete(["d8"])
     first.compact()
-    assert len(db) == len(ROWS) - 2  # d6 differs, d8 is gone; d5 stands elsewhere
+    assert len(db) == db.count() == len(ROWS) - 2  # d6 differs, d8 is gone; d5 stands elsewhere
+    assert db.count(where="odd=0") == len(db.query(QUERIES[0], k=1000, where="odd=0")[0]) == 8
     ours = ranked(db)
     assert all(one.keys() == {row["id"] for row in ROWS} - {"d6", "d8"} for one in ours)
     expected = list(sums(db))
