@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from risedb.config import DeviceConfig, Identity, LoadConfig
 from risedb.corpus import BadRow, Fields, Row
@@ -286,10 +285,6 @@ class RiseDB:
             If a file cannot be written.
         """
         return save_scores(Path(path), *self._scored(queries, choices))
-
-    def ids(self, sequence: NDArray[np.uint64]) -> list[str]:
-        """Name documents by their sequence numbers."""
-        return [document for document, _ in self._store.records(sequence.tolist())]
 
     def sign(self, queries: Queries, *, fields: Fields | None = None) -> Signatures:
         """Compute signatures of texts or rows without adding them.

@@ -37,7 +37,7 @@ def test_eval_measures_the_rankings_that_scores_give(risedb_cli, index):  # noqa
         result = json.loads(risedb_cli("eval", index, "queries.jsonl", *arguments, "--json").out)
         with risedb.open(index) as db:
             (part,) = db.scores([query["text"] for query in QUERIES], **choices)
-            labels = np.array([int(name) % 2 == 0 for name in db.ids(part.sequence)])
+            labels = np.array([int(name) % 2 == 0 for name in part.ids])
         expected = evaluate([Ends.of_scores(scores, labels, 8) for scores in part.scores.T], cuts)
         assert (result["documents"], result["positives"], result["queries"]) == (len(labels), labels.sum(), 2)
         at = result["methods"]["RISE"]["at"]

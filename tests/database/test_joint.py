@@ -115,7 +115,7 @@ def test_bottom_minus_and_stored_queries(db):
 
 def test_all_scores_are_those_of_a_query_in_bounded_memory(db, tmp_path):
     parts = list(db.scores(QUERIES, memory_bytes=2**20))
-    names = [name for part in parts for name in db.ids(part.sequence)]
+    names = [name for part in parts for name in part.ids]
     assert names == [row["id"] for row in ROWS]
     scores = np.concatenate([part.scores for part in parts])
     assert [dict(zip(names, column, strict=True)) for column in scores.T.tolist()] == ranked(db)

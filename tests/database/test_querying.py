@@ -31,7 +31,7 @@ def db(request, tmp_path, model):
 def test_scores_are_those_of_a_query_bit_by_bit_and_ids_name_them(db):
     queries = db.sign(["A cat sleeps.", "The thread waits for the lock."])
     parts = list(db.scores(queries, memory_bytes=2**20))
-    ids = [name for part in parts for name in db.ids(part.sequence)]
+    ids = [name for part in parts for name in part.ids]
     scores = np.concatenate([part.scores for part in parts])
     assert ids == [str(i) for i in range(len(TEXTS)) if i != 3]
     for j, ranking in enumerate(db.query(queries, k=100)):
