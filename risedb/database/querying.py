@@ -20,6 +20,8 @@ from risedb.topk import Center, Part, Plan, QueryVectors, Ranked, all_scores, sc
 if TYPE_CHECKING:  # imports torch
     from risedb.topk.lanes import Lanes
 
+_LEAST_MEMORY = 2**20
+
 Queries = Signatures | str | Mapping[str, Any] | Row | Iterable[Row | BadRow | Mapping[str, Any] | str]
 
 
@@ -55,7 +57,7 @@ def chosen(choices: Choices) -> dict[str, Any]:
     TypeError
         If one is not known.
     InvalidInput
-        If a weight is out of range, or the condition cannot be read.
+        If a number or `pool` is out of range, or the condition cannot be read.
     """
     if unknown := choices.keys() - Choices.__annotations__.keys():
         msg = f"a query has no choice {min(unknown)!r}; it has k, bottom, {', '.join(Choices.__annotations__)}"
@@ -63,7 +65,16 @@ def chosen(choices: Choices) -> dict[str, Any]:
     weights: dict[str, Any] = {
         name: value for name, value in choices.items() if name in {"lambda_rh", "lambda_gh", "normalize"}
     }
-    rest = {name: value for name, value in choices.items() if name in {"pool", "center", "memory_bytes"}}
+    rest: dict[str, Any] = {
+        name: value for name, value in choices.items() if name in {"pool", "center", "memory_bytes"}
+    }
+    if (pool := rest.get("pool", "each")) not in {"each", "mean"}:
+        msg = f"pool is {pool!r}; it must be 'each' or 'mean'"
+        raise InvalidInput(msg)
+    memory = rest.get("memory_bytes", _LEAST_MEMORY)
+    if not isinstance(memory, int) or memory < _LEAST_MEMORY:
+        msg = f"memory_bytes is {memory!r}; it must be a whole number, of at least 1 MiB"
+        raise InvalidInput(msg)
     return {"where": Where.parse(choices.get("where")), "score": ScoreConfig(**weights), **rest}
 
 
@@ -87,11 +98,6 @@ class Question:
         Bound on what the scan allocates.
     device
         Where the model is; ``cpu`` without one.
-
-    Raises
-    ------
-    InvalidInput
-        If `pool` is neither.
     """
 
     queries: Signatures
@@ -102,15 +108,6 @@ class Question:
     center: bool = False
     memory_bytes: int = 2**28
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Check what a type checker cannot."""
-        if self.pool not in {"each", "mean"}:
-            msg = f"pool is {self.pool!r}; it must be 'each' or 'mean'"
-            raise InvalidInput(msg)
-        if self.memory_bytes < 2**20:
-            msg = f"memory is {self.memory_bytes} bytes; a scan needs at least 1 MiB"
-            raise InvalidInput(msg)
 
     @property
     def names(self) -> list[str]:

@@ -284,7 +284,19 @@ def test_open_says_what_is_missing(tmp_path):
     assert not (tmp_path / "none.rise").exists()
 
 
-@pytest.mark.parametrize("choice", [{"k": 0}, {"lambda_rh": -1}, {"lambda_rh": 0, "lambda_gh": 0}, {"pool": "all"}])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"k": 0},
+        {"lambda_rh": -1},
+        {"lambda_rh": 0, "lambda_gh": 0},
+        {"pool": "all"},
+        {"memory_bytes": 2**19},
+        {"memory_bytes": float("inf")},
+        {"memory_bytes": "64MiB"},
+    ],
+    ids=str,
+)
 def test_choice_out_of_range_is_refused_by_name(db, choice):
     with pytest.raises(InvalidInput, match=next(iter(choice))):
         db.query("cat", **choice)
