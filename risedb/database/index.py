@@ -15,7 +15,7 @@ from risedb.database.querying import Asking, Choices, Queries, Question, Scores,
 from risedb.database.remembered import Remembered
 from risedb.database.signer import Signer
 from risedb.database.where import Wanted, Where
-from risedb.errors import InvalidInput, NotFound
+from risedb.errors import IdentityMismatch, InvalidInput, NotFound
 from risedb.signature import Signatures
 from risedb.storage import Commit, CompactReport, Finding, Snapshot, Store, verify
 from risedb.topk import Ranked
@@ -106,7 +106,7 @@ class RiseDB:
         fields: Fields | None = None,
         on_error: Literal["stop", "skip"] = "stop",
         commit_every: int | str | None = None,
-        devices: Sequence[str] = (),
+        devices: str | Sequence[str] = (),
         progress: Callable[[AddProgress], None] | None = None,
         profile: bool = False,
     ) -> AddReport:
@@ -135,7 +135,7 @@ class RiseDB:
         Raises
         ------
         InvalidInput
-            With ``on_error="stop"``, for the first row that cannot be used.
+            With ``on_error="stop"``, for the first row that cannot be used; if an argument is out of range.
         IdentityMismatch, NotFound
             If the model is another one than the index's, or is not where it was.
         Busy
@@ -148,7 +148,11 @@ class RiseDB:
         from risedb.database.adding import Adding
         from risedb.database.writing import CommitEvery
 
+        if isinstance(rows, str | Mapping):
+            msg = f"rows is one {type(rows).__name__}; give a list of rows, or risedb.corpus.read(FILE)"
+            raise InvalidInput(msg)
         every = CommitEvery.parse(commit_every)
+        devices = [devices] if isinstance(devices, str) else devices
         self._store.lock()
         self._signer.require_asked()  # even if nothing is new
         adding = Adding(
@@ -162,13 +166,13 @@ class RiseDB:
         )
         return adding.run(rows)
 
-    def delete(self, ids: Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
+    def delete(self, ids: str | Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
         """Delete documents in one commit; no query sees them from then on. Their space comes back with :meth:`compact`.
 
         Parameters
         ----------
         ids
-            Documents to delete; those that are not there are passed over.
+            Documents to delete, or one; those that are not there are passed over.
         where
             Delete all whose record says so, too; see :meth:`query`.
         preview
@@ -188,7 +192,7 @@ class RiseDB:
         """
         if not preview:
             self._store.lock()
-        wanted = dict.fromkeys(ids)
+        wanted = dict.fromkeys([ids] if isinstance(ids, str) else ids)
         if where is not None:
             matching = self._store.snapshot().live_sequences(Where.parse(where).conditions)
             wanted |= dict.fromkeys(name for name, _ in self._store.records(matching.tolist()))
@@ -293,9 +297,15 @@ class RiseDB:
         ------
         InvalidInput
             If one cannot be read, or has no position to score; there must be at least one.
+        IdentityMismatch
+            If signatures are of other widths than the index's.
         """
         if isinstance(queries, Signatures):
-            signatures = queries
+            signatures, sketch = queries, self.identity.sketch
+            widths, own = (queries.rh.shape[1], queries.gh.shape[1]), (sketch.rh_dim, sketch.gh_dim)
+            if widths != own:
+                msg = f"the signatures have {widths} numbers in RH and GH, and those of {self.path} have {own}"
+                raise IdentityMismatch(msg)
         else:
             from risedb.database.signing import sign
 
@@ -306,16 +316,17 @@ class RiseDB:
             raise InvalidInput(msg)
         return signatures
 
-    def signatures(self, ids: Sequence[str]) -> Signatures:
-        """Return stored signatures by id, to look at or to query with; no model is loaded.
+    def signatures(self, ids: str | Sequence[str]) -> Signatures:
+        """Return stored signatures by id, one or several, to look at or to query with; no model is loaded.
 
         Raises
         ------
         NotFound
             If an id is not in the index.
         """
-        snapshot = self._store.snapshot()
-        rows = []
+        snapshot, sketch = self._store.snapshot(), self.identity.sketch
+        none = [np.empty((0, width), np.float32) for width in (sketch.rh_dim, sketch.gh_dim, 2)]
+        ids, rows = [ids] if isinstance(ids, str) else ids, [Signatures((), *none)]
         for name, entry in zip(ids, self._store.lookup(ids, snapshot), strict=True):
             if entry is None:
                 msg = f"no document in {self.path} has the id {name!r}"

@@ -146,9 +146,9 @@ class Checkpoints(RiseDB):
         snapshots = [child._store.snapshot() for child in self.children]
         return len(self._alignment(snapshots).where(snapshots[0], Where.parse(where).conditions))
 
-    def delete(self, ids: Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
+    def delete(self, ids: str | Iterable[str] = (), *, where: Wanted = None, preview: bool = False) -> list[str]:
         """Delete documents from each index; see :meth:`RiseDB.delete`. Returns the ids deleted from any."""
-        wanted = list(ids)
+        wanted = ids if isinstance(ids, str) else list(ids)
         deleted = [child.delete(wanted, where=where, preview=preview) for child in self.children]
         return list(dict.fromkeys(name for names in deleted for name in names))
 
@@ -181,7 +181,7 @@ class Checkpoints(RiseDB):
         rows = queries if isinstance(queries, str | dict | Row) else list(queries)
         return JointSignatures(tuple(child.sign(rows, fields=fields) for child in self.children))
 
-    def signatures(self, ids: Sequence[str]) -> JointSignatures:  # type: ignore[override]
+    def signatures(self, ids: str | Sequence[str]) -> JointSignatures:  # type: ignore[override]
         """Return stored signatures by id, of each checkpoint.
 
         Raises

@@ -8,6 +8,7 @@ from typing import Any
 import xxhash
 
 from risedb.corpus import BadRow, Document, Fields, Row
+from risedb.corpus.json_values import describe
 from risedb.database.seen import Seen
 from risedb.database.stopwatch import Stopwatch
 from risedb.database.tally import Tally
@@ -104,12 +105,14 @@ def _is_first(document: Document, number: int, seen: Seen, tally: Tally) -> bool
     return before is None
 
 
-def as_document(row: Row | BadRow | Mapping[str, Any] | str, place: str, fields: Fields) -> Document | BadRow:
-    """Give a row of a reader, a dict or a plain text its meaning; `place` names those that have none."""
+def as_document(row: object, place: str, fields: Fields) -> Document | BadRow:
+    """Give a row of a reader, a mapping or a plain text its meaning; `place` names those that have none."""
     if isinstance(row, BadRow):
         return row
     if isinstance(row, str):
         row = {fields.text: row}
     if isinstance(row, Mapping):
         row = Row(place, row)
+    if not isinstance(row, Row):
+        return BadRow(place, f"{describe(row)}, not a text, a mapping or a Row")
     return fields.document(row)

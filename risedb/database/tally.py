@@ -1,7 +1,7 @@
 """What an add has done so far; each stage counts its own part."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from risedb.corpus import BadRow
 from risedb.database.hits import AddReport
@@ -17,9 +17,17 @@ class Tally:
     ----------
     on_error
         Stop at a row that cannot be used, or list it and go on.
+
+    Raises
+    ------
+    InvalidInput
+        If it says neither.
     """
 
     def __init__(self, on_error: OnError) -> None:
+        if on_error not in get_args(OnError):
+            msg = f"on_error is {on_error!r}; it must be 'stop' or 'skip'"
+            raise InvalidInput(msg)
         self._on_error = on_error
         self._skipped: list[tuple[int, BadRow]] = []
         self.unchanged = self.added = self.updated = self.truncated = 0

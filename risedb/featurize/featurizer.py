@@ -70,7 +70,7 @@ class Featurizer:
     Raises
     ------
     InvalidInput
-        If seq_len is beyond the model's positions.
+        If seq_len is beyond the model's positions, or `batch_tokens` is no number of at least 1.
     UnsupportedModel
         If GH goes through the input embeddings, and they cannot be read.
     DeviceFailure
@@ -91,11 +91,14 @@ class Featurizer:
                 f"give --seq-len {model.max_positions} or less"
             )
             raise InvalidInput(msg)
+        if batch_tokens is not None and batch_tokens < 1:
+            msg = f"batch_tokens is {batch_tokens}; it must be at least 1"
+            raise InvalidInput(msg)
         self.model = model
         self.readout = readout
         embeddings = model.head if readout.gh_through == "head" else model.input_embeddings
         self.sketches = FactorSketches(model.head, sketch, factor_norm=readout.factor_norm, embeddings=embeddings)
-        self.batch_tokens = batch_tokens or _BATCH_TOKENS
+        self.batch_tokens = _BATCH_TOKENS if batch_tokens is None else batch_tokens
         position_bytes = model.head.itemsize * len(model.head)
         self._chunk = max(_LOGITS_BYTES // position_bytes, 1)  # positions whose logits exist at once
         self._sketch = sketch

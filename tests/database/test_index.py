@@ -307,8 +307,34 @@ def test_queries_that_cannot_be_used_are_named(db):
         db.query(["a cat", ""])
     with pytest.raises(InvalidInput, match="there is no query"):
         db.query([])
+    with pytest.raises(InvalidInput, match="query-2: a number \\(3\\), not a text"):
+        db.query(["a cat", 3])
     with pytest.raises(NotFound, match="'nobody'"):
         db.signatures(["nobody"])
+    with pytest.raises(IdentityMismatch, match=r"\(4, 4\) numbers in RH and GH, and those of .* have \(3072, 3072\)"):
+        db.query(risedb.Signatures.from_phi(["a"], np.ones((1, 4)), np.ones((1, 4))))
+
+
+def test_one_id_is_that_id_and_no_id_is_no_row(db):
+    assert db.signatures("cat").ids == ("cat",)
+    assert db.signatures([]).rh.shape == (0, db.identity.sketch.rh_dim)
+    assert db.delete("cat") == ["cat"]
+    assert len(db) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "choices", "message"),
+    [
+        ("pool.jsonl", {}, r"rows is one str; give a list of rows, or risedb.corpus.read\(FILE\)"),
+        ({"id": "a", "text": "one row"}, {}, "rows is one dict"),
+        ([3], {}, r"row 1: a number \(3\), not a text, a mapping or a Row"),
+        (["some text"], {"on_error": "ignore"}, "on_error is 'ignore'"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_not_taken_for_one(db, rows, choices, message):
+    with pytest.raises(InvalidInput, match=message):
+        db.add(rows, **choices)
+    assert len(db) == len(POOL)
 
 
 def test_second_writer_is_told_who_writes_and_readers_go_on(db, path):
