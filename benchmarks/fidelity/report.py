@@ -151,8 +151,12 @@ def _pool(run: Run, paper: Paper, pool: str) -> list[str]:
 
     for name in choices["predict"] or choices["recall"]:
         add(f"RISE, {name}", [choices[paradigm].get(name, {}) for paradigm in tables])
-    for name in (name for name in rivals if name != "rise"):
-        add(title(name), [run.rival(pool, paradigm, name) for paradigm in tables])
+    others = {
+        paradigm: {title(name): run.rival(pool, paradigm, name) for name in rivals if name != "rise"}
+        for paradigm in tables
+    }
+    for name in others["predict"]:
+        add(name, [others[paradigm][name] for paradigm in tables])
     for method in ("RISE", "TrackStar", "RapidIn", "ZO-Inf"):
         for model in OF_PAPER:
             add(f"paper: {method}, {model}", [paper.curve(one, model, method) for one in tables.values()])
@@ -162,18 +166,22 @@ def _pool(run: Run, paper: Paper, pool: str) -> list[str]:
     return [
         POOL.format(pool=pool, **tables),
         table(head, rows),
-        *_best(choices),
+        *_best(choices, others),
         *_costs(run, f"predict-rivals-{pool}"),
     ]
 
 
-def _best(choices: Mapping[str, Mapping[str, Curve]]) -> Iterator[str]:
-    """Say which of RISE's choices ranks best; known afterwards, by the queries themselves."""
+def _best(choices: Mapping[str, Mapping[str, Curve]], others: Mapping[str, Mapping[str, Curve]]) -> Iterator[str]:
+    """Say which of RISE's choices and which other method rank best; known afterwards, by the queries themselves."""
     for paradigm, curves in choices.items():
         if means := {name: mean(curve.values()) for name, curve in curves.items()}:
             best = max(means, key=means.__getitem__)
             other = "which is Algorithm 2's" if best == "unit" else f"and Algorithm 2's `unit` has {means['unit']:.3f}"
-            yield f"Known afterwards: for {paradigm} `{best}` is best, {means[best]:.3f} over the K, {other}.\n"
+            said = f"Known afterwards: for {paradigm} `{best}` is RISE's best, {means[best]:.3f} over the K, {other}"
+            if beside := {name: mean(curve.values()) for name, curve in others[paradigm].items() if curve}:
+                best = max(beside, key=beside.__getitem__)
+                said += f"; of the others {best} is best, {beside[best]:.3f}"
+            yield f"{said}.\n"
 
 
 def _costs(run: Run, step: str) -> Iterator[str]:
