@@ -73,7 +73,8 @@ class Claim:
         said = f"{self.where}: {first} is {'not ' if missing else ''}{self.ahead} {second}"
         if points := missing or self.points * self.overlap:
             ours, theirs = (", ".join(f"{side[key]:.3f}" for key in points) for side in self.here)
-            said += f"{' at' if points[0].startswith('K') else ':'} {', '.join(points)} ({ours} against {theirs})"
+            at = " at K = " if points[0].startswith("K = ") else ": "
+            said += f"{at}{', '.join(one.removeprefix('K = ') for one in points)} ({ours} against {theirs})"
         said += "; the intervals overlap" * self.overlap
         if len(self.paper) > 1:
             return f"{said}. In {self.table} it is for {self._models or 'none'} of {len(self.paper)} models."

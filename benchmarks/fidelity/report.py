@@ -121,7 +121,8 @@ def _claims(every: Sequence[Claim]) -> Iterator[str]:
     yield (
         f"## Does it hold?\n\nOf {held + not_held + undecided} comparisons that the paper's tables decide and this run "
         f"has, {held} come out as in the paper, {not_held} do not, and {undecided} are undecided; {unclaimed} more the "
-        "paper's own tables do not decide for RISE. One that holds does so at every K that the table has.\n"
+        "paper's own tables do not decide for RISE. One that holds does so at every K that the table has. Samples are "
+        "smaller than the pools of the paper's tables, but for Table 14's.\n"
     )
     for heading, group in groups.items():
         if group:
