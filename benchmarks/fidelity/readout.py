@@ -58,8 +58,9 @@ def _sizes(by_size: Mapping[str, Mapping[str, float]], paper: Paper) -> Iterator
         for k, one in by_size.items()
     ]
     yield table(("K", "cosine", "cosine, paper", "energy"), rows)
-    cosines = [one["cosine"] for one in by_size.values()]
-    yield f"The cosine {'rises' if cosines == sorted(cosines) else 'does not rise'} with K; in the paper it rises.\n"
+    both = [one["cosine"] for one in by_size.values()], [paper.row(10, k)["GH cosine"] for k in by_size]
+    here, there = ("rises" if cosines == sorted(cosines) else "does not rise" for cosines in both)
+    yield f"The cosine {here} with K; in the paper it {there}.\n"
 
 
 def _temperatures(by_tau: Mapping[str, Mapping[str, float]], paper: Paper) -> Iterator[str]:
@@ -69,14 +70,13 @@ def _temperatures(by_tau: Mapping[str, Mapping[str, float]], paper: Paper) -> It
         for tau, one in by_tau.items()
     ]
     yield table(("tau", "same tau", "tau = 1", "paper"), rows)
-    same, first = (max(by_tau, key=lambda tau: by_tau[tau][key]) for key in ("cosine", "cosine_tau_1"))
-    away = {
-        key: mean(abs(one[key] - paper.row(12, tau)["GH cosine"]) for tau, one in by_tau.items())
-        for key in ("cosine", "cosine_tau_1")
-    }
+    theirs = {tau: paper.row(12, tau)["GH cosine"] for tau in by_tau}
+    readings = [{tau: one[key] for tau, one in by_tau.items()} for key in ("cosine", "cosine_tau_1")]
+    same, first, best = (max(by_tau, key=cosines.__getitem__) for cosines in (*readings, theirs))
+    away = [mean(abs(cosines[tau] - theirs[tau]) for tau in by_tau) for cosines in readings]
     yield (
-        f"Best is tau = {same} by the first reading, {first} by the second, and 1.0 in the paper. Its cosines are on "
-        f"average {away['cosine']:.3f} from the first reading's and {away['cosine_tau_1']:.3f} from the second's.\n"
+        f"Best is tau = {same} by the first reading, {first} by the second, and {best} in the paper. Its cosines are "
+        f"on average {away[0]:.3f} from the first reading's and {away[1]:.3f} from the second's.\n"
     )
 
 
