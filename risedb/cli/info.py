@@ -35,7 +35,8 @@ def _print(about: dict[str, Any]) -> None:
         "documents": f"{about['rows']:,}",
         "segments": f"{about['segments']:,}, and {about['tail_rows']:,} rows in the tail",
         "commit": f"{about['commit']:,}, {about['dead_rows']:,} dead rows until risedb compact",
-        "disk": f"{about['bytes'] / 2**20:,.1f} MiB ({about['bytes'] / max(about['rows'], 1):,.0f} bytes a document)",
+        "disk": f"{about['bytes'] / 2**20:,.1f} MiB"
+        + (f" ({about['bytes'] / about['rows']:,.0f} bytes a document)" if about["rows"] else ""),
         "model": f"{about['model']}" + (f" @ {about['revision']}" if about["revision"] else ""),
         "sketch": f"{identity['kr']}/{identity['kh']}/{identity['kg']}, seed {identity['seed']}, {about['dtype']}",
         "readout": ", ".join(f"{one.name} {identity[one.name]}" for one in fields(ReadoutConfig)),

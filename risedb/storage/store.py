@@ -210,12 +210,13 @@ class Store:
         """
         if preview:
             return preview_compaction(self.snapshot(), self.config.seal_bytes)
+        before = len(self.snapshot().segments)
         self.seal()
         with self._changed() as writer:
             report = compact(writer, self.snapshot())
         self.refresh()  # lets go of the files that were rewritten
         with self._changed() as writer:
-            return replace(report, waiting=writer.remove_retired())
+            return replace(report, segments_before=before, waiting=writer.remove_retired())
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[Writer]:
