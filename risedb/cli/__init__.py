@@ -17,6 +17,7 @@ from risedb.cli.info import info
 from risedb.cli.log import log
 from risedb.cli.plan import plan
 from risedb.cli.query import query
+from risedb.cli.render import printable
 from risedb.cli.repair import repair
 from risedb.cli.scores import scores
 from risedb.cli.verify import verify
@@ -49,11 +50,18 @@ def _root(
 def main() -> None:
     """Run the command line: exit 2 for a user's mistake, 1 for damage or failure, with one line on stderr."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except RiseDBError as error:
         message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        typer.echo(f"risedb: {message}", err=True)
+        typer.echo(f"risedb: {printable(message)}", err=True)
         sys.exit(1 if isinstance(error, Corrupt | DiskFailure | DeviceFailure) else 2)
-    except BrokenPipeError:  # `risedb query … | head` has seen enough
+    except OSError as error:
+        if error.filename is not None:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `risedb query … | head` has seen enough
+            typer.echo(f"risedb: stdout cannot be written: {error.strerror}", err=True)
         sys.exit(1)

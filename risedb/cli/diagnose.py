@@ -8,7 +8,6 @@ import typer
 
 from risedb.cli import options
 from risedb.config import LoadConfig, ReadoutConfig
-from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from risedb.diagnostics import Diagnosis
@@ -51,10 +50,12 @@ def diagnose(
     """
     from risedb.corpus import Fields, read
     from risedb.corpus.sample import draw
+    from risedb.database.outfile import file_errors
 
     rows = read(sample)  # a bad name fails before the model loads
     if out is not None:
-        _make(out)
+        with file_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
     fields = options.fields_of(
         Fields(), text_field, id_field, prompt_field, completion_field, messages_field, template, loss_on
     )
@@ -83,21 +84,12 @@ def diagnose(
         typer.echo(_summary(diagnosis))
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{folder} cannot be made: {error.strerror}"
-        raise InvalidInput(msg) from error
-
-
 def _write(diagnosis: "Diagnosis", folder: Path) -> None:
+    from risedb.database.outfile import file_errors
+
     path = folder / "diagnosis.json"
-    try:
+    with file_errors(path):
         path.write_text(diagnosis.as_json(), encoding="utf-8")
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise InvalidInput(msg) from error
     try:
         from risedb.diagnostics.plots import draw
     except ImportError:

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from risedb.errors import InvalidInput
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,10 +18,14 @@ if TYPE_CHECKING:
 _FILE_WIDTH = 120  # of a table that goes to a file or a pipe
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, without control characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def one_line(text: str, width: int) -> str:
-    """Return the beginning of a text on one line, without control characters that a terminal would obey."""
-    visible = "".join(c if c.isprintable() else " " for c in text[: 4 * width])
-    line = " ".join(visible.split())
+    """Return the beginning of a text, :func:`printable` and with single spaces."""
+    line = " ".join(printable(text[: 4 * width]).split())
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
@@ -61,18 +63,15 @@ def output(path: Path | None) -> Iterator[IO[str]]:
 
     Raises
     ------
-    InvalidInput
+    InvalidInput, OutOfSpace
         If the file cannot be written.
     """
     if path is None:
         yield sys.stdout
         return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror}"
-        raise InvalidInput(msg) from error
-    with file:
+    from risedb.database.outfile import file_errors
+
+    with file_errors(path), path.open("w", encoding="utf-8") as file:
         yield file
 
 

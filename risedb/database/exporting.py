@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from risedb.database.outfile import whole_file
 from risedb.errors import AlreadyExists, InvalidInput
 from risedb.signature import Signatures
 
@@ -24,8 +25,8 @@ def export(documents: Iterator[tuple[Signatures, list[dict[str, Any]]]], path: P
     ------
     AlreadyExists
         If the file is there.
-    InvalidInput
-        If its name ends otherwise, or it cannot be written.
+    InvalidInput, OutOfSpace
+        If its name ends otherwise, or it cannot be written; then it is not there.
     """
     writers = {".parquet": _write_parquet, ".jsonl": _write_jsonl}
     if path.suffix not in writers:
@@ -34,11 +35,8 @@ def export(documents: Iterator[tuple[Signatures, list[dict[str, Any]]]], path: P
     if path.exists():
         msg = f"{path} is there already; choose another name"
         raise AlreadyExists(msg)
-    try:
-        return writers[path.suffix](documents, path)
-    except OSError as error:
-        msg = f"{path} cannot be written: {error.strerror or error}"
-        raise InvalidInput(msg) from error
+    with whole_file(path) as part:
+        return writers[path.suffix](documents, part)
 
 
 def _write_parquet(documents: Iterator[tuple[Signatures, list[dict[str, Any]]]], path: Path) -> int:

@@ -285,8 +285,8 @@ class RiseDB:
 
         Raises
         ------
-        InvalidInput
-            If a file cannot be written.
+        InvalidInput, OutOfSpace
+            If a file cannot be written; then those that were there before are as they were.
         """
         return save_scores(Path(path), *self._scored(queries, choices))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from risedb.config import DeviceConfig, ScoreConfig, StoreConfig
 from risedb.corpus import BadRow, Fields, Row
+from risedb.database.outfile import whole_file
 from risedb.database.where import Wanted, Where
 from risedb.errors import InvalidInput
 from risedb.signature import Block, Signatures
@@ -257,24 +258,25 @@ def save_scores(path: Path, queries: list[str], parts: Iterable[Scores]) -> int:
 
     Raises
     ------
-    InvalidInput
-        If a file cannot be written.
+    InvalidInput, OutOfSpace
+        If a file cannot be written; then those that were there before are as they were.
     """
-    rows, file_of_names = 0, path.with_suffix(".ids.json")
-    try:
-        with path.open("wb") as file, file_of_names.open("w", encoding="utf-8") as names:
-            _write_header(file, 0, len(queries))
-            names.write(f'{{"queries": {json.dumps(queries, ensure_ascii=False)}, "documents": [')
-            for part in parts:
-                file.write(np.ascontiguousarray(part.scores, "<f8").tobytes())
-                names.write("," * bool(rows) + ",".join(json.dumps(name, ensure_ascii=False) for name in part.ids))
-                rows += len(part.sequence)
-            names.write("]}\n")
-            file.seek(0)
-            _write_header(file, rows, len(queries))
-    except OSError as error:
-        msg = f"{error.filename or path} cannot be written: {error.strerror}"
-        raise InvalidInput(msg) from error
+    rows = 0
+    with (
+        whole_file(path.with_suffix(".ids.json")) as part_of_names,
+        whole_file(path) as part,
+        part_of_names.open("w", encoding="utf-8") as names,
+        part.open("wb") as file,
+    ):
+        _write_header(file, 0, len(queries))
+        names.write(f'{{"queries": {json.dumps(queries, ensure_ascii=False)}, "documents": [')
+        for some in parts:
+            file.write(np.ascontiguousarray(some.scores, "<f8").tobytes())
+            names.write("," * bool(rows) + ",".join(json.dumps(name, ensure_ascii=False) for name in some.ids))
+            rows += len(some.sequence)
+        names.write("]}\n")
+        file.seek(0)
+        _write_header(file, rows, len(queries))
     return rows
 
 

@@ -1,5 +1,6 @@
 """Every verb as a person runs it: real model, real files; what it prints, and how it exits."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -276,6 +277,29 @@ def test_empty_index_is_queried_with_an_empty_result(risedb_cli, tmp_path):
     assert json.loads(done.out) == [{"query": "query-1", "hits": []}]
     assert risedb_cli("scores", "empty.rise", "--text", "a cat", "--out", "all.npy").code == 0
     assert np.load(tmp_path / "all.npy").shape == (0, 1)
+
+
+def test_full_disk_is_one_line_and_leaves_older_files_alone(risedb_cli, index, tmp_path, monkeypatch):
+    from risedb.database import querying
+
+    done = risedb_cli("query", index, "--id", "cat", "--out", "/dev/full")
+    assert (done.code, done.err) == (1, "risedb: /dev/full cannot be written: No space left on device\n")
+    verb = [sys.executable, "-m", "risedb", "log", tmp_path / index]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(verb, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "risedb: stdout cannot be written: No space left on device\n")
+
+    assert risedb_cli("scores", index, "--id", "cat", "--out", "all.npy").code == 0
+    before = {path: path.read_bytes() for path in tmp_path.glob("*all*")}
+
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(querying, "_write_header", no_space)
+    done = risedb_cli("scores", index, "--id", "lock", "--out", "all.npy")
+    assert (done.code, done.err) == (1, "risedb: all.npy cannot be written: No space left on device\n")
+    assert {path: path.read_bytes() for path in tmp_path.glob("*all*")} == before
+    assert len(before) == 2
 
 
 def test_every_verb_and_option_has_help():
