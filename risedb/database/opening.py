@@ -127,7 +127,8 @@ def _open_one(path: Path, model: "str | LanguageModel | None", how: _How, at: in
     index = RiseDB(Store(path, at), model=model, load=how.load, batch_tokens=how.batch_tokens, devices=how.devices)
     identity = index.identity
     asked = dataclasses.replace(identity, readout=how.readout or identity.readout, sketch=how.sketch or identity.sketch)
-    require_same(identity, asked, path)
+    empty = "" if index._store.snapshot().commit.number else " (and is empty: remove it to begin anew)"
+    require_same(identity, asked, f"{path} was built with other numbers{empty}")
     return index
 
 

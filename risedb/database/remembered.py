@@ -72,7 +72,8 @@ def load_featurizer(
     identity = index.identity
     loaded = load_remembered(model, load, index.settings)
     featurizer = Featurizer(loaded, identity.readout, identity.sketch, batch_tokens=batch_tokens)
-    require_same(identity, featurizer.identity, index.path)
+    built_with = index.settings["model"] or "another model"
+    require_same(identity, featurizer.identity, f"{index.path} was built with {built_with}")
     return featurizer
 
 
@@ -90,16 +91,12 @@ def is_remembered(model: "str | LanguageModel", load: LoadConfig | None, setting
     return (
         lasting_name(model) is not None
         and lasting_name(model) == settings["model"]
-        and revision
-        in {
-            None,
-            settings["revision"],
-        }
+        and revision in {None, settings["revision"]}
     )
 
 
-def require_same(identity: Identity, asked: Identity, path: Path) -> None:
-    """Check that what is asked for is what the index was built with.
+def require_same(identity: Identity, asked: Identity, what: str) -> None:
+    """Check that what is asked for is what the index was built with, which `what` tells in words.
 
     Raises
     ------
@@ -107,5 +104,5 @@ def require_same(identity: Identity, asked: Identity, path: Path) -> None:
         Naming every number that differs.
     """
     if differences := identity.differences(asked):
-        msg = f"{path} was built with other numbers: {'; '.join(differences)}"
+        msg = f"{what}: {'; '.join(differences)}"
         raise IdentityMismatch(msg)

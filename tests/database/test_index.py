@@ -234,10 +234,14 @@ def test_truncation_is_counted_and_sum_reads_on(path, model):
 
 
 def test_other_numbers_are_refused_by_name(db, path):
-    with pytest.raises(IdentityMismatch, match=r"tau: 1.0 in the index, 0.5 asked for"):
+    with pytest.raises(IdentityMismatch, match=r"built with other numbers: tau: 1.0 in the index, 0.5 asked for"):
         risedb.open(path, readout=ReadoutConfig(tau=0.5))
     with pytest.raises(IdentityMismatch, match=r"kr: 128 in the index, 16 asked for"):
         risedb.open(path, sketch=SketchConfig.parse("compact"))
+    empty = path.with_name("empty.rise")
+    risedb.open(empty, db.featurizer.model, create=True).close()
+    with pytest.raises(IdentityMismatch, match=r"\(and is empty: remove it to begin anew\): tau: 1.0"):
+        risedb.open(empty, readout=ReadoutConfig(tau=0.5))
 
 
 def test_fine_tuned_model_is_refused_though_its_head_and_configuration_are_the_same(db, path, tmp_path):
@@ -248,7 +252,7 @@ def test_fine_tuned_model_is_refused_though_its_head_and_configuration_are_the_s
     weights = bytearray((tuned / "model.safetensors").read_bytes())
     weights[len(weights) // 2] ^= 1
     (tuned / "model.safetensors").write_bytes(weights)
-    with risedb.open(path, str(tuned)) as other, pytest.raises(IdentityMismatch, match="model: "):
+    with risedb.open(path, str(tuned)) as other, pytest.raises(IdentityMismatch, match="another model: model: "):
         other.query("cat")
     with risedb.open(path, str(same), load=LoadConfig(dtype="bfloat16")) as moved:  # neither path nor dtype counts
         assert moved.query("The cat sleeps on the blanket.", k=1)[0][0].id == "cat"
