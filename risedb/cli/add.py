@@ -2,7 +2,8 @@
 
 import sys
 from dataclasses import replace
-from typing import Annotated, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +12,11 @@ from risedb.cli.progress import add_progress
 from risedb.cli.render import print_json, print_report
 from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
 from risedb.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from risedb.corpus import BadRow, Fields, Row
 
 _NUMBERS = "Numbers of the signature (fixed when the index is made)"
 
@@ -97,8 +103,10 @@ def add(
     """
     import risedb
     from risedb.corpus import Fields, read_all
+    from risedb.database.writing import CommitEvery
 
-    rows = read_all(sources)  # bad names fail before the model loads
+    rows = read_all(sources)  # what is wrong at once fails before the model loads and the index is made
+    _ = CommitEvery.parse(commit_every)
     names = [f"cuda:{name}" if name.isdigit() else name for name in (devices or "").replace(" ", "").split(",") if name]
     load = LoadConfig(
         revision=revision,
@@ -128,6 +136,8 @@ def add(
         with risedb.open(index) as known:
             fields, readout, sketch = known.fields, known.identity.readout, known.identity.sketch
     fields = options.fields_of(fields, *given)
+    if on_error == "stop":
+        rows = _usable(rows, fields)
     db = risedb.open(
         index,
         options.one_or_several(model),
@@ -163,6 +173,18 @@ def add(
         print_json(report.as_dict())
     else:
         print_report(report)
+
+
+def _usable(rows: "Iterator[Row | BadRow]", fields: "Fields") -> "Iterator[Row | BadRow]":
+    """Return the rows, if the first can be used: where it cannot, its fields are most often called otherwise."""
+    from risedb.corpus import BadRow
+    from risedb.database.reading import as_document
+
+    first = next(rows)
+    if isinstance(bad := as_document(first, "row 1", fields), BadRow):
+        msg = f"{bad.place}: {bad.reason}"
+        raise InvalidInput(msg)
+    return chain([first], rows)
 
 
 def _count(sources: list[str], times: int) -> int | None:

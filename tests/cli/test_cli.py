@@ -222,6 +222,7 @@ def test_bad_file_is_one_line_that_names_the_place(risedb_cli, tmp_path, name):
     assert done.out == ""
     assert message in done.err
     assert len(done.err.strip().splitlines()) == 1
+    assert (tmp_path / "pool.rise").exists() == (":2:" in message)  # what is wrong at once leaves no index behind
 
 
 def test_on_error_skip_lists_what_was_skipped(risedb_cli, tmp_path):
