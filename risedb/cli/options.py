@@ -285,7 +285,7 @@ def bytes_of(size: str) -> int:
     >>> bytes_of("1.5GiB")
     1610612736
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])i?B?|B)?", size.strip(), re.IGNORECASE | re.ASCII)
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*(?:([KMGT])i?B?|B)?", size.strip(), re.IGNORECASE | re.ASCII)
     if not found:
         msg = f"the size {size!r} is not a number of bytes, or of KiB, MiB, GiB or TiB"
         raise InvalidInput(msg)

@@ -86,6 +86,9 @@ def query(
     if json and jsonl:
         msg = "--json and --jsonl are two outputs; use one of them"
         raise InvalidInput(msg)
+    if fields is not None and not (json or jsonl):
+        msg = "--fields chooses what --json and --jsonl write; use it with one of them"
+        raise InvalidInput(msg)
     models, weights = options.one_or_several(model), options.weights_of(checkpoint_weights)
     load = LoadConfig(
         revision=revision,

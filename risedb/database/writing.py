@@ -45,7 +45,7 @@ class CommitEvery:
         """
         if text is None:
             return cls()
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|min)|(\d+)", str(text), re.ASCII)
+        found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?) *(s|min)|(\d{1,18})", str(text), re.ASCII)
         number = float(found[1] or found[3]) if found else 0
         if not found or not number:
             msg = f"commit_every is {text!r}; it must be a number of documents, of at least 1, or a time: 30s, 5min"

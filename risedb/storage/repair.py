@@ -19,7 +19,7 @@ from risedb.config import StoreConfig
 from risedb.errors import Corrupt
 from risedb.storage import salvage, tombstones, vfs
 from risedb.storage.catalog import Catalog, check_size, check_structure
-from risedb.storage.format import read_format, write_format
+from risedb.storage.format import format_name, read_format, write_format
 from risedb.storage.lock import WriterLock
 from risedb.storage.medium import refuse_network
 from risedb.storage.readers import begin_generation
@@ -74,6 +74,8 @@ def repair(path: Path) -> RepairReport:
         If it is no index.
     """
     refuse_network(path)
+    with contextlib.suppress(Corrupt):
+        format_name(path)  # else the lock's file would be made in a folder that is no index
     lock = WriterLock(path / "writer.lock")
     try:
         if not verify(path, full=True):

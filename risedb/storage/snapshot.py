@@ -73,7 +73,7 @@ def read_commit(transaction: Transaction, number: int) -> Commit:
     """
     if number == 0:
         return Commit(0, "", "create", 0, 0, 0)
-    about = transaction.json("commits", number_key(number))
+    about = transaction.json("commits", number_key(number)) if 0 < number < 2**64 else None
     if about is None:
         msg = f"there is no commit {number}; the newest is {transaction.last_key('commits')}"
         raise NotFound(msg)
@@ -127,7 +127,7 @@ class Snapshot:
         self._at = at
         self._coded = config.codes == "int8" or config.dtype == "int8"
         oldest = transaction.number(b"oldest_commit")
-        if at is not None and at < oldest:
+        if at is not None and 0 <= at < oldest:
             msg = f"commit {at} of {path} was compacted away; the oldest that can be read is {oldest}"
             raise NotFound(msg)
         self.commit = read_commit(transaction, transaction.last_key("commits") if at is None else at)

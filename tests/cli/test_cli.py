@@ -258,17 +258,30 @@ def test_on_error_skip_lists_what_was_skipped(risedb_cli, tmp_path):
         (["query", "pool.rise", "--text", ""], "query-1: no position to score"),
         (["query", "pool.rise", "--id", "cat", "--where", "source"], "is not field=value"),
         (["query", "pool.rise", "--id", "cat", "--json", "--jsonl"], "use one of them"),
+        (["query", "pool.rise", "--id", "cat", "--fields", "source"], "--fields chooses what --json and --jsonl write"),
+        (["query", "pool.rise", "--id", "cat", "--memory", "9" * 400], "is not a number of bytes"),
+        (["query", "pool.rise", "--id", "cat", "--memory", "1KiB"], "at least 1 MiB"),
+        (["query", "pool.rise", "--id", "cat", "--at", 2**70], f"there is no commit {2**70}; the newest is 1"),
+        (["query", "pool.rise", "--id", "cat", "--at", -1], "there is no commit -1; the newest is 1"),
         (["query", "pool.rise", "--id", "cat", "--out", "no/such/folder.json"], "cannot be written"),
+        (["repair", "nowhere.rise"], "there is no index at nowhere.rise"),
+        (["repair", "."], "not a RiseDB index"),
+        (["repair", "pool.jsonl"], "not a RiseDB index"),
+        (["add", "new.rise", "pool.jsonl", "--model", "demo", "--commit-every", "0"], "commit_every is '0'"),
+        (["add", "new.rise", "pool.jsonl", "--model", "demo", "--commit-every", "9" * 400], "commit_every is '999"),
+        (["add", "new.rise", "bad\x1b[31m.txt", "--model", "demo"], "bad [31m.txt does not exist"),
         (["scores", "pool.rise"], "there is no query"),
         (["scores", "pool.rise", "--id", "cat", "--out", "no/such/all.npy"], "no/such/all.npy cannot be written"),
         (["scores", "pool.rise", "--id", "cat", "--out", "no/such/all.jsonl"], "no/such/all.jsonl cannot be written"),
     ],
 )
-def test_mistake_is_one_line_on_stderr_and_exit_2(risedb_cli, index, arguments, message):
+def test_mistake_is_one_line_on_stderr_and_exit_2(risedb_cli, index, tmp_path, arguments, message):
+    before = sorted(tmp_path.iterdir())
     done = risedb_cli(*arguments)
     assert done.code == 2
     assert message in done.err
     assert len(done.err.strip().splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_empty_index_is_queried_with_an_empty_result(risedb_cli, tmp_path):
