@@ -171,7 +171,7 @@ class _Environment:
         self.process = os.getpid()
         self.users = 0
         self.transactions = 0
-        writable = os.access(path, os.W_OK)
+        writable = all(os.access(one, os.W_OK) for one in (path, *path.glob("*.mdb")))
         try:
             with disk_errors(path):
                 self.environment: Any = lmdb.open(
