@@ -84,6 +84,7 @@ def read_format(path: Path, wanted: str = INDEX) -> dict[str, Any]:
     return unseal_json(sealed, str(path / _FORMAT))
 
 
+@vfs.readable()
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of FORMAT, and what they say before its check: a version to come may have another one."""
     if not path.exists():

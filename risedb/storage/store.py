@@ -42,13 +42,14 @@ class Store:
     Raises
     ------
     NotFound, InvalidInput
-        If there is no such folder or commit, or it is no index.
+        If there is no such folder or commit, or it is no index, or may not be read.
     UnsupportedFormat
         If it is of a format version that is not read here.
     Corrupt
         If the catalog cannot be read.
     """
 
+    @vfs.readable()
     def __init__(self, path: Path, at: int | None = None) -> None:
         self.path = path
         self._at = at

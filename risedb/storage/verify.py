@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from risedb.errors import Corrupt, RiseDBError
-from risedb.storage import tombstones
+from risedb.storage import tombstones, vfs
 from risedb.storage.catalog import Catalog, check_size, check_structure
 from risedb.storage.format import read_format
 from risedb.storage.layout import is_intact
@@ -33,6 +33,7 @@ class Finding:
     problem: str
 
 
+@vfs.readable()
 def verify(path: Path, *, full: bool = True) -> list[Finding]:
     """Check an index; an empty list means that it is sound. A writer may go on meanwhile.
 

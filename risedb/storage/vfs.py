@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from risedb.errors import DiskFailure, OutOfSpace, ReadOnly, RiseDBError, SyncFailed
+from risedb.errors import DiskFailure, InvalidInput, OutOfSpace, ReadOnly, RiseDBError, SyncFailed
 
 _log = logging.getLogger(__name__)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -99,6 +99,24 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _NO_WRITING:
             raise ReadOnly(error.errno, f"{path} cannot be written ({error.strerror})") from error
         raise DiskFailure(error.errno, f"{path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def readable() -> Iterator[None]:
+    """Turn what the operating system says of a file that this user may not read into RiseDB's error.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the file.
+    """
+    try:
+        yield
+    except RiseDBError:
+        raise
+    except PermissionError as error:
+        msg = f"{error.filename} cannot be read: {error.strerror}"
+        raise InvalidInput(msg) from error
 
 
 def write_file(path: Path, data: bytes) -> None:

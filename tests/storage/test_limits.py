@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -179,6 +181,46 @@ def test_read_only_media_are_read_and_refused_for_writing(store, path, tmp_path)
         with pytest.raises(ReadOnly, match="cannot be written"):
             reader.lock()
         reader.close()
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Be a user whom modes stop, as root is not."""
+    root = os.geteuid() == 0
+    if root:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+
+
+@pytest.mark.parametrize("hidden", ["FORMAT", "catalog/data.mdb", "readers"])
+@pytest.mark.parametrize("look", [Store, verify])
+def test_index_that_may_not_be_read_is_no_damaged_one(hidden, look):
+    with tempfile.TemporaryDirectory() as folder:  # whose parents anybody may enter
+        os.chmod(folder, 0o755)
+        path = Path(folder) / "pool.rise"
+        new_store(path).close()
+        (path / hidden).chmod(0)
+        with as_nobody(), pytest.raises(InvalidInput, match=f"{hidden}.* cannot be read: Permission denied"):
+            look(path)
+        (path / hidden).chmod(0o755)
+
+
+def test_catalog_of_another_user_is_read(store, path):
+    before = contents(store)
+    store.close()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        copy = shutil.copytree(path, Path(folder) / "pool.rise")
+        (copy / "catalog").chmod(0o777)
+        (copy / "catalog" / "data.mdb").chmod(0o444)
+        with as_nobody():
+            reader = Store(copy)
+            assert contents(reader) == before
+            reader.close()
 
 
 @pytest.mark.parametrize(("kind", "refused"), [("nfs4", True), ("fuse.sshfs", True), ("ext4", False), ("9p", True)])
