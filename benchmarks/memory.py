@@ -89,6 +89,8 @@ def _load_code(question: Question, plan: Plan) -> None:
     sequence, live = np.arange(len(own), dtype=np.uint64), np.ones(len(own), bool)
     rh, gh = own.rh.astype(dtype), own.gh.astype(dtype)
     codes = encode(rh, gh, own.norms)
+    for mapped in (sequence, rh, gh, own.norms, codes.codes, codes.scale, codes.error):
+        mapped.setflags(write=False)  # loops are compiled anew for arrays that may be written
     block = Block(sequence, rh, gh, own.norms, live, codes.codes, codes.scale, codes.error)
     center = Center.of(lambda: [block], question.score, plan) if question.center else None
     scan([block], question.vectors(center), question.score, k=1, center=center, plan=plan)

@@ -114,20 +114,20 @@ def float_queries(queries: QueryVectors, config: ScoreConfig, *, coded: bool) ->
     return ProposingQueries(vectors, np.ones(len(unit)), unit, _rounded_up(queries.offset), error)
 
 
-def integer_queries(queries: QueryVectors, config: ScoreConfig, dtype: type[np.signedinteger[Any]]) -> ProposingQueries:
-    """Return queries rounded to int8 or int16, for codes; no product with a row overflows an int32."""
+def integer_queries(queries: QueryVectors, config: ScoreConfig) -> ProposingQueries:
+    """Return queries rounded to int16, for codes; no product with a row overflows an int32."""
     fused = _fused(queries, config)
     width = fused.shape[1]
     largest, total = np.abs(fused).max(axis=1), np.abs(fused).sum(axis=1)
     flat = np.where(largest > 0, total / np.where(largest > 0, largest, 1.0), 1.0)  # the sum, largest being 1
-    most = np.minimum(np.iinfo(dtype).max, (_CODES_PRODUCT / 127 - width) / flat)
+    most = np.minimum(np.iinfo(np.int16).max, (_CODES_PRODUCT / 127 - width) / flat)
     step = np.where(largest > 0, largest / most, 1.0)
     vectors = np.rint(fused / step[:, None])
     residual = fused - vectors * step[:, None]
     unit = np.sqrt(np.einsum("md,md->m", fused, fused))
     divisor = np.where(unit > 0, unit, 1.0)
     error = float((np.sqrt(np.einsum("md,md->m", residual, residual)) / divisor).max(initial=0.0))
-    return ProposingQueries(vectors.astype(dtype), step / divisor, unit, _rounded_up(queries.offset), error)
+    return ProposingQueries(vectors.astype(np.int16), step / divisor, unit, _rounded_up(queries.offset), error)
 
 
 def digit_queries(queries: QueryVectors, config: ScoreConfig) -> ProposingQueries:

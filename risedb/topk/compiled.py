@@ -1,31 +1,25 @@
 """The kernel for large pools with codes on a CPU: integer products at the speed of memory, in one thread each.
 
-A few queries are 16-bit integers, for which numba's loop reads codes as fast as memory gives them. More of them are
-int8 and, if torch is there already, its integer matrix product (VNNI, where the processor has it).
+Queries are 16-bit integers. A few of them are multiplied with codes as fast as memory gives those, and of many a
+hundred million products take as long as torch's integer matrix product of a query in 8 bits.
 
 The bound of codes is one of the worst case, by far: over thousands of numbers most of what it lets through is far from
 the floor. So those pairs are looked at once more, by float32 products of the stored rows, and few are left to decide.
 That pays where rows are long, and read once for several queries: :mod:`risedb.topk.plan` knows.
 """
 
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-
 import numpy as np
 from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig
 from risedb.signature import Block, widened
-from risedb.topk import loops
+from risedb.topk import loops, tiles
 from risedb.topk.bounds import code_constants, float_queries, integer_queries, stored_slack
 from risedb.topk.center import FIXED, inverse
-from risedb.topk.kernels import NumpyKernel, Pairs, as_tensor
+from risedb.topk.kernels import NumpyKernel, Pairs, upper_bounds
 from risedb.topk.scores import QueryVectors, channel_weights
 
-_MATRIX_QUERIES = 6  # from here on torch's matrix product is faster
-_CACHED_PRODUCTS = 2**20  # of a slice
+_SLICE_PAIRS = 2**20  # between which floors can rise
 
 
 class CompiledKernel:
@@ -44,54 +38,40 @@ class CompiledKernel:
     def __init__(
         self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int, *, looks_again: bool = True
     ) -> None:
-        self._matrix = len(queries) >= _MATRIX_QUERIES and "torch" in sys.modules
-        self._queries = integer_queries(queries, config, np.int8 if self._matrix else np.int16)
+        self._queries = integer_queries(queries, config)
+        missing = -len(queries) % tiles.QUERIES if len(queries) > 1 else 0
+        self._vectors = np.pad(self._queries.vectors, ((0, missing), (0, 0)))
         self._floats = float_queries(queries, config, coded=False)
         halves = np.split(self._floats.vectors, [queries.rh.shape[1]], axis=1)
         self._float_rh, self._float_gh = map(np.ascontiguousarray, halves)  # else the loop reads number by number
         self._uncoded = NumpyKernel(queries, config, memory_bytes)
         self._config = config
         self._looks_again = looks_again
-        row_bytes = 4 * len(queries) + 24
-        self._slice_rows = max(min(memory_bytes // row_bytes, _CACHED_PRODUCTS // (len(queries) + 15)), 1)  # <= 2^16
-        self._buffer = np.empty(0, np.int32)
-        self._products: NDArray[np.int32] | None = None
+        self._slice_rows = max(_SLICE_PAIRS // (len(queries) + 15), 1)  # <= 2^16
         self._block: Block | None = None
-        self._gain = self._slack = self._shift = np.empty(0)
+        self._shift = np.empty(0)
 
     def slice_rows(self, block: Block) -> int:
         """Return how many rows of a block it takes at once."""
         return self._uncoded.slice_rows(block) if block.codes is None else self._slice_rows
 
     def load(self, block: Block, shift: NDArray[np.float64]) -> None:
-        """Compute products, (m, n) int32, and bounds."""
-        self._products = None
+        """Take rows; products of codes are computed when they are asked for."""
+        self._block, self._shift = block, shift
         if block.codes is None:
             self._uncoded.load(block, shift)
-            return
-        n, m = len(block), len(self._queries)
-        if len(self._gain) < n:
-            self._buffer, self._gain, self._slack = np.empty(n * m, np.int32), np.empty(n), np.empty(n)
-        self._products, self._shift, self._block = self._buffer[: n * m].reshape(m, n), shift, block
-        if self._matrix:
-            _matrix_product(self._queries.vectors, block.codes, self._products)
-        else:
-            loops.products(block.codes, self._queries.vectors, self._products)
-        coded = (block.code_scale, block.code_error, shift)
-        constants = code_constants(block, self._config, self._queries.error)
-        loops.bounds(block.norms, coded, block.live, constants, self._gain[:n], self._slack[:n])
 
     def survivors(self, start: int, stop: int, floors: NDArray[np.float64], most: int) -> Pairs | None:
         """Return the pairs."""
-        if self._products is None or self._block is None:
+        block, queries = self._block, self._queries
+        if block is None or block.codes is None:
             return self._uncoded.survivors(start, stop, floors, most)
         pairs = np.empty((2, most), np.intp)  # pages that are not written cost nothing
-        rows = (self._gain, self._slack, self._shift)
-        queries = (self._queries.step, self._queries.unit, self._queries.offset, floors)
-        count = loops.survivors(self._products, rows, queries, start, stop, pairs)
-        if count > most:
-            return None
-        return self._refined(self._block, pairs[:, :count], floors)
+        coded = (block.codes, block.norms, block.live, (block.code_scale, block.code_error, self._shift))
+        asked = (self._vectors, queries.step, queries.unit, queries.offset, floors)
+        constants = code_constants(block, self._config, queries.error)
+        count = loops.survivors(coded, asked, constants, start, stop, pairs)
+        return self._refined(block, pairs[:, :count], floors) if count <= most else None
 
     def _refined(self, block: Block, pairs: NDArray[np.intp], floors: NDArray[np.float64]) -> Pairs:
         """Keep of pairs, (2, p), those that may reach the floors by float32's bound too, ordered by row."""
@@ -111,12 +91,12 @@ class CompiledKernel:
 
     def upper(self) -> NDArray[np.float64]:
         """Return the bounds, (m, n) float64."""
-        if self._products is None:
+        block, queries = self._block, self._queries
+        if block is None or block.codes is None:
             return self._uncoded.upper()
-        gain, slack = (array[: len(self._shift)] for array in (self._gain, self._slack))
-        step, unit, offset = (one[:, None] for one in (self._queries.step, self._queries.unit, self._queries.offset))
-        upper: NDArray[np.float64] = (self._products * (gain * step) + slack) * unit + offset * self._shift
-        return upper
+        products = np.empty((len(self._vectors), len(block)), np.int32)
+        tiles.products(block.codes, self._vectors, products)
+        return upper_bounds(products[: len(queries)], block, queries, self._config, self._shift)
 
     @staticmethod
     def pair_dots(
@@ -172,25 +152,3 @@ def _floats(rows: NDArray[np.generic]) -> NDArray[np.float32]:
     floats = np.empty(rows.shape, np.float32)
     loops.widen(np.ascontiguousarray(rows).reshape(-1).view(np.uint16), rows.dtype == np.float16, floats.reshape(-1))
     return floats
-
-
-@contextmanager
-def crew(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Start threads in each of which torch keeps to that thread: its own would spin, and take a core from the loops."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool
-        return
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)  # for threads to come; this one's was never another
-
-
-def _matrix_product(queries: NDArray[np.int8], codes: NDArray[np.int8], products: NDArray[np.int32]) -> None:
-    import torch
-
-    torch._int_mm(as_tensor(queries), as_tensor(codes).T, out=torch.from_numpy(products))

@@ -5,7 +5,6 @@ a CPU. They propose different pairs, and never leave out one that matters. What 
 :mod:`risedb.topk.proposing`.
 """
 
-import warnings
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig
 from risedb.signature import Block, widened
-from risedb.topk.bounds import float_queries, row_bounds
+from risedb.topk.bounds import ProposingQueries, float_queries, row_bounds
 from risedb.topk.scores import QueryVectors, channel_weights, fixed_order_dots
 
 _CACHED_BYTES = 2**23
@@ -61,9 +60,6 @@ class NumpyKernel:
     def load(self, block: Block, shift: NDArray[np.float64]) -> None:
         """Compute (m, n) float64 upper bounds of scores; for rows that are not live NaN, which reaches no floor."""
         queries = self._queries[block.codes is not None]
-        gain, slack = row_bounds(block, self._config, queries.error, shift)
-        slack = np.where(block.live, slack, np.nan)
-        step, unit, offset = (one[:, None] for one in (queries.step, queries.unit, queries.offset))
         if block.codes is not None:
             products: Any = queries.vectors @ widened(block.codes).T
         else:
@@ -71,7 +67,7 @@ class NumpyKernel:
             width, weights = block.rh.shape[1], channel_weights(block.norms, self._config)
             products = (queries.vectors[:, :width] @ widened(block.rh).T) * weights[:, 0]
             products = products + (queries.vectors[:, width:] @ widened(block.gh).T) * weights[:, 1]
-        self._upper = (products * (gain * step) + slack) * unit + offset * shift
+        self._upper = upper_bounds(products, block, queries, self._config, shift)
 
     def survivors(self, start: int, stop: int, floors: NDArray[np.float64], most: int) -> Pairs | None:
         """Return the pairs, ordered by query, then by row."""
@@ -85,13 +81,15 @@ class NumpyKernel:
     pair_dots = staticmethod(fixed_order_dots)
 
 
-def as_tensor(array: NDArray[Any]) -> Any:
-    """Return an array as a tensor on the CPU that is only read: mapped files are read-only, of which torch warns."""
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
+def upper_bounds(
+    products: NDArray[Any], block: Block, queries: ProposingQueries, config: ScoreConfig, shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the (m, n) bounds of :mod:`risedb.topk.bounds`, given products; NaN for rows that are not live."""
+    gain, slack = row_bounds(block, config, queries.error, shift)
+    slack = np.where(block.live, slack, np.nan)
+    step, unit, offset = (one[:, None] for one in (queries.step, queries.unit, queries.offset))
+    upper: NDArray[np.float64] = (products * (gain * step) + slack) * unit + offset * shift
+    return upper
 
 
 def _slice_rows(queries: QueryVectors, memory_bytes: int) -> int:

@@ -6,6 +6,7 @@ streams, and tensors are views of the mapped files.
 """
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.errors import InvalidInput
 from risedb.signature import Block
-from risedb.topk.kernels import as_tensor
 
 PAD = 32  # rows and numbers of a staged matrix are multiples of it, of which cuBLAS's integer products are sure
 _ALIGNED = 256
@@ -184,7 +184,7 @@ class Lane:
 
     def tensor(self, array: NDArray[Any]) -> Any:
         """Return a small array on the device."""
-        return as_tensor(np.ascontiguousarray(array)).to(self.device)
+        return _as_tensor(np.ascontiguousarray(array)).to(self.device)
 
     def _new(self, block: Block, shift: NDArray[np.float64] | None) -> Piece:
         if block.codes is not None and block.code_scale is not None and block.code_error is not None:
@@ -205,7 +205,7 @@ class Lane:
 
     def _bring(self, arrays: Sequence[NDArray[Any]]) -> list[Any]:
         """Return arrays of as many rows each on the device, rows (and numbers of int8) padded with zeros."""
-        tensors = [as_tensor(array) for array in arrays]
+        tensors = [_as_tensor(array) for array in arrays]
         if not self._staged:
             return tensors
         rows = _padded(len(arrays[0]))
@@ -318,3 +318,10 @@ def _row_bytes(block: Block) -> int:
 
 def _padded(count: int) -> int:
     return -(-count // PAD) * PAD
+
+
+def _as_tensor(array: NDArray[Any]) -> Any:
+    """Return an array as a tensor on the CPU that is only read: mapped files are read-only, of which torch warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)

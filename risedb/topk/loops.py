@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 
 from risedb.jit import compiled
 from risedb.topk import bounds as formulas
+from risedb.topk.tiles import products
 
 _TILE = 64  # rows that are looked at together
 
@@ -39,18 +40,6 @@ _code_factor, _code_slack = compiled(formulas.code_factor), compiled(formulas.co
 
 
 @compiled
-def products(codes: Any, queries: Any, out: Any) -> None:
-    """Fill out (m, n) int32 with products of codes (n, D) int8 and queries (m, D) int16."""
-    for i in range(len(codes)):
-        row = codes[i]
-        for j in range(len(queries)):
-            query, total = queries[j], np.int32(0)
-            for d in range(len(row)):
-                total += np.int32(row[d]) * np.int32(query[d])
-            out[j, i] = total
-
-
-@compiled
 def bounds(norms: Any, coded: Any, live: Any, constants: Any, gain: Any, slack: Any) -> None:
     """Fill gain and slack (n,) float64; the slack of a row that is not live is NaN, which reaches no floor.
 
@@ -71,24 +60,34 @@ def bounds(norms: Any, coded: Any, live: Any, constants: Any, gain: Any, slack: 
 
 
 @compiled
-def survivors(products: Any, rows: Any, queries: Any, start: int, stop: int, pairs: Any) -> int:
-    """Write (row, query) of those that may reach the query's floor to pairs (2, most); return how many there are."""
-    step, unit, offset, floors = queries
+def survivors(coded: Any, queries: Any, constants: Any, start: int, stop: int, pairs: Any) -> int:
+    """Write (row, query) of those that may reach the query's floor to pairs (2, most); return how many there are.
+
+    They may be more than `most`: then the rest is not looked at. `coded` is (codes, norms, live, (scale, error, shift))
+    of the rows. A tile of rows stays in a cache, and its products with all queries.
+    """
+    codes, norms, live, (scale, error, shift) = coded
+    vectors, step, unit, offset, floors = queries
+    near, gain, slack = np.empty((len(vectors), _TILE), np.int32), np.empty(_TILE), np.empty(_TILE)
     count, most = 0, pairs.shape[1]
     for tile in range(start, stop, _TILE):
-        gain, slack, shift = (rows[0][tile : tile + _TILE], rows[1][tile : tile + _TILE], rows[2][tile : tile + _TILE])
-        for j in range(products.shape[0]):
-            near = products[j, tile : min(tile + _TILE, stop)]
-            step_j, unit_j, offset_j, floor = step[j], unit[j], offset[j], floors[j]
+        rows = slice(tile, min(tile + _TILE, stop))
+        products(codes[rows], vectors, near)
+        own_shift = shift[rows]
+        bounds(norms[rows], (scale[rows], error[rows], own_shift), live[rows], constants, gain, slack)
+        for j in range(len(step)):
+            own, step_j, unit_j, offset_j, floor = near[j], step[j], unit[j], offset[j], floors[j]
             hits = 0
-            for i in range(len(near)):
-                hits += (near[i] * gain[i] * step_j + slack[i]) * unit_j + offset_j * shift[i] >= floor
+            for i in range(len(own_shift)):
+                hits += (own[i] * gain[i] * step_j + slack[i]) * unit_j + offset_j * own_shift[i] >= floor
             if hits > 0:
-                for i in range(len(near)):
-                    if (near[i] * gain[i] * step_j + slack[i]) * unit_j + offset_j * shift[i] >= floor:
+                for i in range(len(own_shift)):
+                    if (own[i] * gain[i] * step_j + slack[i]) * unit_j + offset_j * own_shift[i] >= floor:
                         if count < most:
                             pairs[0, count], pairs[1, count] = tile + i, j
                         count += 1
+        if count > most:
+            break
     return count
 
 

@@ -79,9 +79,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     if plan.threads == 1 or plan.engine != "compiled":
         _work(slices, heats)
     else:
-        from risedb.topk.compiled import crew
-
-        with crew(plan.threads) as pool:
+        with ThreadPoolExecutor(plan.threads) as pool:
             for done in [pool.submit(_work, slices, heats) for _ in range(plan.threads)]:
                 done.result()
     return [ranked for heat in heats for ranked in heat.best.ranked()]
