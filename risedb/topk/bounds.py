@@ -20,7 +20,7 @@ from risedb.topk.scores import QueryVectors, channel_weights
 
 UNIT = 1.01  # no stored row is longer: a unit row rounded to bfloat16 is within 2^-8 of 1
 ROUNDING = 1e-9  # of float64 arithmetic, here and in exact scores
-SMALLEST = 1e-150  # nothing beside any weighted norm, and what stands for one that is 0: no factor is infinite
+SMALLEST = 1e-200  # nothing beside a weighted norm or its square, and stands for one that is 0: no factor is infinite
 _CODES_PRODUCT = 2**31 - 1  # what an int32 holds
 
 
@@ -42,8 +42,7 @@ def code_factor(n_rh: Any, n_gh: Any, lambda_rh_squared: float, lambda_gh_square
     rh_squared = n_rh * n_rh
     gh_squared = n_gh * n_gh
     weighted = lambda_rh_squared * rh_squared + lambda_gh_squared * gh_squared
-    divisor = np.sqrt(normalize * weighted + (1.0 - normalize)) + SMALLEST
-    return np.sqrt(rh_squared + gh_squared) / divisor
+    return np.sqrt((rh_squared + gh_squared) / (normalize * weighted + (1.0 - normalize) + SMALLEST))
 
 
 def code_slack(code_error: Any, query_error: float, length: float) -> Any:
