@@ -181,7 +181,9 @@ class Segment:
         if self._checked.issuperset(files):
             return
         known = self._checked_rows.setdefault(i, np.zeros(len(rh), np.bool_))
-        new = None if rows is None else np.unique(rows[~known[rows]])
+        if rows is not None and not len(rows := rows[~known[rows]]):
+            return
+        new = None if rows is None else np.unique(rows)
         if new is None or len(new) > len(rh) // _FEW:
             for file in files:
                 self._map(file)

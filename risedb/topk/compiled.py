@@ -8,18 +8,20 @@ the floor. So those pairs are looked at once more, by float32 products of the st
 That pays where rows are long, and read once for several queries: :mod:`risedb.topk.plan` knows.
 """
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig
 from risedb.signature import Block, widened
 from risedb.topk import loops, tiles
-from risedb.topk.bounds import code_constants, float_queries, integer_queries, stored_slack
+from risedb.topk.bounds import ProposingQueries, code_constants, float_queries, integer_queries, stored_slack
 from risedb.topk.center import FIXED, inverse
 from risedb.topk.kernels import NumpyKernel, Pairs, upper_bounds
 from risedb.topk.scores import QueryVectors, channel_weights
 
-_SLICE_PAIRS = 2**20  # between which floors can rise
+_SLICE_PAIRS = 2**21  # between which floors can rise
 
 
 class CompiledKernel:
@@ -41,15 +43,22 @@ class CompiledKernel:
         self._queries = integer_queries(queries, config)
         missing = -len(queries) % tiles.QUERIES if len(queries) > 1 else 0
         self._vectors = np.pad(self._queries.vectors, ((0, missing), (0, 0)))
-        self._floats = float_queries(queries, config, coded=False)
-        halves = np.split(self._floats.vectors, [queries.rh.shape[1]], axis=1)
-        self._float_rh, self._float_gh = map(np.ascontiguousarray, halves)  # else the loop reads number by number
-        self._uncoded = NumpyKernel(queries, config, memory_bytes)
-        self._config = config
+        self._given, self._config, self._memory_bytes = queries, config, memory_bytes
         self._looks_again = looks_again
-        self._slice_rows = max(_SLICE_PAIRS // (len(queries) + 15), 1)  # <= 2^16
+        self._slice_rows = max(_SLICE_PAIRS // (len(queries) + 23), 1)  # <= 2^16 from 9 queries on, see `_refined`
         self._block: Block | None = None
         self._shift = np.empty(0)
+
+    @functools.cached_property
+    def _uncoded(self) -> NumpyKernel:
+        return NumpyKernel(self._given, self._config, self._memory_bytes)
+
+    @functools.cached_property
+    def _floats(self) -> tuple[ProposingQueries, NDArray[np.float32], NDArray[np.float32]]:
+        """Queries in float32, and each channel's vectors apart: else the loop would read number by number."""
+        queries = float_queries(self._given, self._config, coded=False)
+        rh, gh = np.split(queries.vectors, [self._given.rh.shape[1]], axis=1)
+        return queries, np.ascontiguousarray(rh), np.ascontiguousarray(gh)
 
     def slice_rows(self, block: Block) -> int:
         """Return how many rows of a block it takes at once."""
@@ -80,11 +89,12 @@ class CompiledKernel:
         at, of = pairs[:, np.argsort(pairs[0].astype(np.uint16), kind="stable")]  # by radix
         block.check(at)
         weights = channel_weights(block.norms[at], self._config)
-        upper = weights[:, 0] * _near_dots(block.rh, at, self._float_rh, of)
-        upper += weights[:, 1] * _near_dots(block.gh, at, self._float_gh, of)
-        upper += stored_slack(weights, self._floats.error)
-        upper *= self._floats.unit[of]
-        upper += self._floats.offset[of]
+        queries, rh, gh = self._floats
+        upper = weights[:, 0] * _near_dots(block.rh, at, rh, of)
+        upper += weights[:, 1] * _near_dots(block.gh, at, gh, of)
+        upper += stored_slack(weights, queries.error)
+        upper *= queries.unit[of]
+        upper += queries.offset[of]
         upper *= self._shift[at]
         kept = upper >= floors[of]
         return at[kept], of[kept]

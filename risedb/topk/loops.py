@@ -18,7 +18,7 @@ from risedb.jit import compiled
 from risedb.topk import bounds as formulas
 from risedb.topk.tiles import products
 
-_TILE = 64  # rows that are looked at together
+_TILE = 256  # rows that are looked at together
 
 
 def _any_order(function: Callable[..., Any]) -> Any:

@@ -38,6 +38,8 @@ class Plan:
     """Threads of the compiled kernel, and of what decides for devices."""
     first_pairs: int | None = None
     """Pairs of the first slice, all of which are decided; k may ask for more."""
+    rows: int = 0
+    """Rows of the pool, about: before the last of them each thread has a block to itself."""
     products: float = 0
     """What the scan takes, about, in numbers that NumPy multiplies."""
     looks_again: bool = True
@@ -92,6 +94,7 @@ class Plan:
             devices=devices or ("cpu",),
             memory_bytes=memory_bytes,
             threads=_cores(),
+            rows=rows,
             products=products,
             looks_again=queries >= _WORTH_SECOND_LOOK[0] and width >= _WORTH_SECOND_LOOK[1],
         )

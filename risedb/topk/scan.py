@@ -75,7 +75,7 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     if plan.engine == "torch":
         return _scan_on_devices(blocks, queries, config, k=k, center=center, plan=plan, lanes=lanes)
     heats = [_Heat(part, config, k, plan) for part in plan.groups(queries)]
-    slices = _Slices(scaled(blocks, center), heats, plan.threads)
+    slices = _Slices(scaled(blocks, center), heats, plan)
     if plan.threads == 1 or plan.engine != "compiled":
         _work(slices, heats)
     else:
@@ -164,6 +164,7 @@ class _Heat:
         self._plan = plan
         self._most_pairs = max(plan.most_pairs, len(queries))
         self._seen = self._settled = 0
+        self._ones = np.empty(0)
         self._lock = threading.Lock()
 
     def kernel(self) -> Kernel:
@@ -172,7 +173,9 @@ class _Heat:
 
     def run(self, kernel: Kernel, block: Block, scale: NDArray[np.float64] | None) -> None:
         """Take some rows."""
-        kernel.load(block, np.ones(len(block)) if scale is None else scale)
+        if len(self._ones) < len(block):
+            self._ones = np.ones(len(block))
+        kernel.load(block, self._ones[: len(block)] if scale is None else scale)
         if not self._seen:
             self._raise_floors(kernel, (block, scale))
         ahead = [(0, len(block))]
@@ -213,15 +216,18 @@ class _Heat:
 
 
 class _Slices:
-    """Cuts blocks into slices for whichever thread asks next; small ones first, then each as large as all before it."""
+    """Cuts blocks into slices for whichever thread asks next; small ones first, then each as large as all before it.
 
-    def __init__(self, blocks: Iterable[Scaled], heats: list[_Heat], threads: int) -> None:
+    In the end each thread takes a whole block, and checks it while the others compute; the last is divided among them.
+    """
+
+    def __init__(self, blocks: Iterable[Scaled], heats: list[_Heat], plan: Plan) -> None:
         self._blocks = iter(blocks)
+        self._rows, self._threads = plan.rows, plan.threads
         self._block: Block | None = None
         self._scale: NDArray[np.float64] | None = None
         self._first_rows = min(heat.first_rows for heat in heats)
-        self._threads = threads
-        self._start = self._cut = 0
+        self._start = self._cut = self._share = 0
         self._lock = threading.Lock()
 
     def next(self, kernels: list[Kernel]) -> Scaled | None:
@@ -232,9 +238,10 @@ class _Slices:
                 if following is None:
                     return None
                 (self._block, self._scale), self._start = following, 0
+                self._rows -= len(self._block)
+                self._share = max(-(-len(self._block) // (self._threads if self._rows <= 0 else 1)), _SHARED_ROWS)
             most = min(kernel.slice_rows(self._block) for kernel in kernels)
-            share = max(-(-len(self._block) // self._threads), _SHARED_ROWS)
-            part = slice(self._start, self._start + min(max(self._cut, self._first_rows), most, share))
+            part = slice(self._start, self._start + min(max(self._cut, self._first_rows), most, self._share))
             self._start = part.stop
             self._cut += part.stop - part.start
             return self._block.part(part), None if self._scale is None else self._scale[part]
