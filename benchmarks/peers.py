@@ -8,6 +8,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,8 @@ def _top(scores: np.ndarray, k: int) -> np.ndarray:
 def _faiss(rows: np.ndarray) -> Iterator[tuple[str, Search]]:
     if not importlib.util.find_spec("faiss"):
         return
+    if _has_avx512():  # an OpenBLAS older than the processor would take its oldest kernels
+        os.environ.setdefault("OPENBLAS_CORETYPE", "SKYLAKEX")
     import faiss
 
     faiss.omp_set_num_threads(cores())
@@ -60,6 +63,11 @@ def _faiss(rows: np.ndarray) -> Iterator[tuple[str, Search]]:
         index.train(rows[:50_000])
         index.add(rows)
         yield name, lambda queries, k, index=index: index.search(queries, k)[1]
+
+
+def _has_avx512() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx512f" in cpuinfo.read_text()
 
 
 def _torch(rows: np.ndarray) -> Search:
