@@ -17,7 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from statistics import median
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from risedb.topk.scores import QueryVectors, channel_weights
 RESULTS = Path(__file__).parent / "results"
 K = 100
 BATCHES = (1, 8, 100)
+PAUSE = 0.2  # seconds, in which the threads of whoever came before stop waiting for more
 SCORE = ScoreConfig()
 
 
@@ -117,6 +119,7 @@ def milliseconds(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[
         for name, run in contenders.items():
             if turn and name in SLOW:
                 continue
+            sleep(PAUSE)
             begin = perf_counter()
             run()
             times[name].append(1000 * (perf_counter() - begin))
@@ -215,6 +218,22 @@ def measure(path: Path, queries: Signatures, chosen: str, rounds: int) -> dict[s
     return result
 
 
+def summary(result: dict[str, Any]) -> str:
+    """Say in a few lines what was measured."""
+    lines = [f"{result['rows']:,} x {result['numbers_a_row']}, top-{result['k']}; median milliseconds"]
+    for batch, times in result["milliseconds"].items():
+        lines.append(f"  {batch}: " + ", ".join(f"{name} {each['median']:g}" for name, each in times.items()))
+    opening = result["opening_milliseconds"]
+    lines.append(f"  first query beyond a later one: {median(one['overhead'] for one in opening['warm page cache']):g}")
+    lines.append(f"  the same, nothing in the page cache: {opening['cold page cache']['overhead']:g}")
+    for options, seen in result["anonymous_memory_of_a_fresh_process"].items():
+        lines.append(f"  MiB allocated by {options}: {seen['rise_MiB']:g}")
+    lines.append(
+        f"  ids are those of a float64 ranking of everything: {'yes' if result['ids_equal_float64'] else 'NO'}"
+    )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("shared", type=Path, nargs="?", help="folder with data and models/tiny-neox")
@@ -238,7 +257,7 @@ def main() -> None:
         result |= measure(path, queries, choices.peers, choices.rounds)
     if not choices.small:
         (RESULTS / f"scan-{choices.preset}-{rows}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(summary(result))
 
 
 if __name__ == "__main__":
