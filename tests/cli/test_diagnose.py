@@ -57,7 +57,7 @@ def test_diagnose_names_what_it_cannot_use(risedb_cli, sample, tmp_path):  # noq
     done = risedb_cli("diagnose", "--model", "demo", "--sample", short)
     assert (done.code, "short.jsonl:11: no position to score" in done.err) == (2, True)
     done = risedb_cli("diagnose", "--model", "demo", "--sample", sample, "--out", sample / "out")
-    assert (done.code, "cannot be made" in done.err) == (2, True)
+    assert (done.code, "cannot be written" in done.err) == (2, True)
 
 
 def test_sample_is_drawn_from_the_whole_file_in_its_order(tmp_path):
