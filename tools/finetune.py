@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from risedb.cli.options import fields_of
+from risedb.cli.options import meaning
 from risedb.config import LoadConfig, ReadoutConfig
 from risedb.corpus import Fields, read_all
 from risedb.database.signing import encode_rows
@@ -142,7 +142,7 @@ def _finetune(given: argparse.Namespace) -> None:
         msg = f"{given.out} holds a model already; name another folder, or remove it"
         raise InvalidInput(msg)
     rows = read_all(given.pool)  # a bad name fails before the model loads
-    fields = fields_of(Fields(), None, None, None, None, None, given.template, given.loss_on)
+    fields = Fields(**meaning(template=given.template, loss_on=given.loss_on))
     readout = ReadoutConfig(seq_len=given.seq_len)
     language = load_model(given.model, LoadConfig(dtype="float32"))
     _, tokens = encode_rows(rows, language.tokenizer, readout, fields)

@@ -3,14 +3,14 @@
 import sys
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from risedb.cli import options
 from risedb.cli.progress import add_progress
 from risedb.cli.render import print_json, print_report
-from risedb.config import LoadConfig, ReadoutConfig, SketchConfig
+from risedb.config import ReadoutConfig, SketchConfig
 from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def _number(help_text: str) -> typer.models.OptionInfo:
     return option
 
 
+@options.with_groups(opening=options.opening, meaning=options.meaning)
 def add(
+    *,
     index: options.Index,
     sources: Annotated[
         list[str],
@@ -37,8 +39,15 @@ def add(
             show_default=False,
         ),
     ],
-    model: options.Models = None,
-    checkpoint_weights: options.CheckpointWeights = None,
+    opening: dict[str, Any],
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="Several devices, a process and a model on each: 0,1,2,3 or cuda:0,cuda:1.",
+            rich_help_panel="Model",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
         Literal["compact", "small", "base", "large"] | None,
         _number("Sketch widths by name: 16/8/28, 64/12/64, 128/24/128, 256/192/128 (default: base)."),
@@ -62,29 +71,7 @@ def add(
         Literal["head", "input-embeddings"] | None,
         _number("What the GH channel projects the residual with (default: head)."),
     ] = None,
-    text_field: options.TextField = None,
-    id_field: options.IdField = None,
-    prompt_field: options.PromptField = None,
-    completion_field: options.CompletionField = None,
-    messages_field: options.MessagesField = None,
-    template: options.Template = None,
-    loss_on: options.LossOn = None,
-    revision: options.Revision = None,
-    dtype: options.DType = "auto",
-    device: options.Device = "auto",
-    devices: Annotated[
-        str | None,
-        typer.Option(
-            help="Several devices, a process and a model on each: 0,1,2,3 or cuda:0,cuda:1.",
-            rich_help_panel="Model",
-            show_default=False,
-        ),
-    ] = None,
-    device_map: options.DeviceMap = None,
-    offload_folder: options.OffloadFolder = None,
-    quantize: options.Quantize = None,
-    batch_tokens: options.BatchTokens = None,
-    trust_remote_code: options.TrustRemoteCode = False,
+    meaning: dict[str, Any],
     on_error: Annotated[
         Literal["stop", "skip"],
         typer.Option(help="At a row that cannot be used: stop, or list it and go on."),
@@ -108,24 +95,8 @@ def add(
     rows = read_all(sources)  # what is wrong at once fails before the model loads and the index is made
     _ = CommitEvery.parse(commit_every)
     names = [f"cuda:{name}" if name.isdigit() else name for name in (devices or "").replace(" ", "").split(",") if name]
-    load = LoadConfig(
-        revision=revision,
-        dtype=dtype,
-        device=names[0] if names else device,
-        device_map=device_map,
-        offload_folder=offload_folder,
-        quantize=quantize,
-        trust_remote_code=trust_remote_code,
-    )
-    given = (
-        text_field,
-        id_field,
-        prompt_field,
-        completion_field,
-        messages_field,
-        template,
-        loss_on,
-    )
+    if names:
+        opening["load"] = replace(opening["load"], device=names[0])
     numbers = {
         "seq_len": seq_len, "long": long, "tau": tau, "rho_cum": rho, "min_keep": min_keep, "k_max": k_max,
         "factor_norm": factor_norm, "gh_through": gh_through,
@@ -135,19 +106,16 @@ def add(
     if (index / "FORMAT").exists():
         with risedb.open(index) as known:
             fields, readout, sketch = known.fields, known.identity.readout, known.identity.sketch
-    fields = options.fields_of(fields, *given)
+    fields = replace(fields, **meaning)
     if on_error == "stop":
         rows = _usable(rows, fields)
     db = risedb.open(
         index,
-        options.one_or_several(model),
         create=True,
-        weights=options.weights_of(checkpoint_weights),
         readout=replace(readout, **changes),  # type: ignore[arg-type]
         sketch=_sketch(preset, dims, seed, sketch),
         fields=fields,
-        load=load,
-        batch_tokens=batch_tokens,
+        **opening,
     )
     with db:
         before = len(db)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from risedb.diagnostics import Diagnosis
 
 
+@options.with_groups(meaning=options.meaning)
 def diagnose(
+    *,
     model: options.NewModel,
     sample: Annotated[
         str, typer.Option(metavar="FILE", help="Documents in any format that add reads.", show_default=False)
@@ -36,13 +38,7 @@ def diagnose(
     dtype: options.DType = "auto",
     device: options.Device = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
-    text_field: options.TextField = None,
-    id_field: options.IdField = None,
-    prompt_field: options.PromptField = None,
-    completion_field: options.CompletionField = None,
-    messages_field: options.MessagesField = None,
-    template: options.Template = None,
-    loss_on: options.LossOn = None,
+    meaning: dict[str, Any],
 ) -> None:
     """Measure on a sample what supports, sketches and the LM head keep of a model's gradients, and advise a preset.
 
@@ -56,9 +52,7 @@ def diagnose(
     if out is not None:
         with file_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-    fields = options.fields_of(
-        Fields(), text_field, id_field, prompt_field, completion_field, messages_field, template, loss_on
-    )
+    fields = Fields(**meaning)
     load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     readout = ReadoutConfig(seq_len=seq_len)
     drawn, _ = draw(rows, documents)

@@ -13,7 +13,6 @@ import typer
 
 from risedb.cli import options
 from risedb.cli.render import document_text, print_json
-from risedb.config import LoadConfig
 from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -26,7 +25,9 @@ _CHUNK = 64  # queries that are signed and ranked together
 _OPERATOR = re.compile(r"[=<>]|\sin\b", re.IGNORECASE)
 
 
+@options.with_groups(scoring=options.scoring, opening=options.opening)
 def evaluate(
+    *,
     index: options.Index,
     sources: Annotated[list[str], typer.Argument(metavar="QUERIES…", help="In any format that add reads.")],
     label: Annotated[
@@ -41,21 +42,10 @@ def evaluate(
         str, typer.Option(metavar="K,K", help="How many documents from the top, and from the bottom.")
     ] = "5,10,50,100",
     bm25: Annotated[bool, typer.Option("--bm25", help="Rank the same texts by their words, too.")] = False,
-    where: options.Where = None,
+    scoring: "Choices",
     at: options.At = None,
-    channel: options.Channel = "both",
-    lambda_rh: options.LambdaRH = 0.7,
-    lambda_gh: options.LambdaGH = 1.0,
-    no_normalize: options.NoNormalize = False,
-    center: options.Center = False,
-    memory: options.Memory = "256MiB",
     json: options.Json = False,
-    model: options.Model = None,
-    revision: options.Revision = None,
-    dtype: options.DType = "auto",
-    device: options.Device = "auto",
-    batch_tokens: options.BatchTokens = None,
-    trust_remote_code: options.TrustRemoteCode = False,
+    opening: dict[str, Any],
 ) -> None:
     """Measure how well each query's ranking finds the documents that it should.
 
@@ -67,13 +57,9 @@ def evaluate(
     from risedb.corpus import read_all
 
     wanted, at_k = _positive(label), _cuts(cuts)
-    load = LoadConfig(revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
-    choices = options.score_of(channel, lambda_rh, lambda_gh, no_normalize, center, memory)
-    if where is not None:
-        choices["where"] = where
     rows = list(read_all(sources))
-    with risedb.open(index, model, load=load, batch_tokens=batch_tokens, at=at) as db:
-        result = _Evaluation(db, wanted, at_k, choices).run(rows, bm25=bm25)
+    with risedb.open(index, at=at, **opening) as db:
+        result = _Evaluation(db, wanted, at_k, scoring).run(rows, bm25=bm25)
     if json:
         print_json(result)
     else:
@@ -85,7 +71,7 @@ class _Evaluation:
 
     def __init__(self, db: "RiseDB", positive: "Where", cuts: tuple[int, ...], choices: "Choices") -> None:
         self._db, self._positive, self._cuts, self._choices = db, positive, cuts, choices
-        among = [str(choices["where"])] if "where" in choices else []
+        among = [str(where)] if (where := choices["where"]) is not None else []
         self._documents = db.count(where=among)
         self._positives = db.count(where=[*among, str(positive)])
         if not self._positives:

@@ -1,16 +1,18 @@
 """Options that several verbs share, once each; and the values they make together."""
 
+import functools
+import inspect
 import re
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from risedb.config import LoadConfig
 from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from risedb.corpus import Fields
     from risedb.database import Choices
 
 
@@ -81,14 +83,6 @@ Memory = Annotated[
 ]
 
 _MODEL = "Model"
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="'demo', a folder (also of a PEFT adapter), or a Hugging Face hub id. An index remembers its model.",
-        rich_help_panel=_MODEL,
-        show_default=False,
-    ),
-]
 NewModel = Annotated[
     str, typer.Option("--model", help="'demo', a folder (also of a PEFT adapter), or a hub id.", show_default=False)
 ]
@@ -205,11 +199,6 @@ LossOn = Annotated[
 ]
 
 
-def one_or_several(models: list[str] | None) -> str | list[str] | None:
-    """Return what :func:`risedb.open` takes as its model."""
-    return models if models is None or len(models) > 1 else models[0]
-
-
 def weights_of(text: str | None) -> list[float] | None:
     """Read numbers between commas.
 
@@ -230,46 +219,9 @@ def weights_of(text: str | None) -> list[float] | None:
         raise InvalidInput(msg) from error
 
 
-def fields_of(
-    remembered: "Fields",
-    text: str | None,
-    id_: str | None,
-    prompt: str | None,
-    completion: str | None,
-    messages: str | None,
-    template: str | None,
-    loss_on: Literal["all", "completion"] | None,
-) -> "Fields":
-    """Return what the index remembers, with what was given in its place."""
-    given = {
-        "text": text,
-        "id": id_,
-        "prompt": prompt,
-        "completion": completion,
-        "messages": messages,
-        "template": None if template is None else template.replace("\\n", "\n").replace("\\t", "\t"),
-        "loss_on": loss_on,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    return replace(remembered, **changes)  # type: ignore[arg-type]
-
-
-def score_of(
-    channel: Literal["both", "rh", "gh"],
-    lambda_rh: float,
-    lambda_gh: float,
-    no_normalize: bool,
-    center: bool,
-    memory: str,
-) -> "Choices":
-    """Return the choices of a query that say how documents are scored."""
-    return {
-        "lambda_rh": 0.0 if channel == "gh" else lambda_rh,
-        "lambda_gh": 0.0 if channel == "rh" else lambda_gh,
-        "normalize": not no_normalize,
-        "center": center,
-        "memory_bytes": bytes_of(memory),
-    }
+def unescaped(template: str) -> str:
+    r"""Read a template as a shell passes it, with ``\n`` for a new line and ``\t`` for a tab."""
+    return template.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def bytes_of(size: str) -> int:
@@ -290,3 +242,117 @@ def bytes_of(size: str) -> int:
         msg = f"the size {size!r} is not a number of bytes, or of KiB, MiB, GiB or TiB"
         raise InvalidInput(msg)
     return int(float(found[1]) * 1024 ** " KMGT".index((found[2] or " ").upper()))
+
+
+def with_groups(**groups: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a verb options that several verbs share: for Typer, those of each group stand where its parameter does.
+
+    Parameters
+    ----------
+    groups
+        By the verb's parameter, a function of some options; the parameter takes what it returns.
+
+    Examples
+    --------
+    >>> def size(width: int = 2, height: int = 3) -> int:
+    ...     return width * height
+    >>> @with_groups(area=size)
+    ... def paint(*, area: int, colour: str) -> str:
+    ...     return f"{area} in {colour}"
+    >>> str(inspect.signature(paint)), paint(colour="red", width=4, height=5)
+    ('(*, width: int = 2, height: int = 3, colour: str)', '20 in red')
+    """
+
+    def decorated(verb: Callable[..., Any]) -> Callable[..., Any]:
+        names = {group: list(inspect.signature(of).parameters) for group, of in groups.items()}
+
+        @functools.wraps(verb)
+        def called(**given: Any) -> Any:
+            made = {group: of(**{name: given.pop(name) for name in names[group]}) for group, of in groups.items()}
+            return verb(**given, **made)
+
+        parameters = []
+        for one in inspect.signature(verb).parameters.values():
+            shared = [one] if one.name not in groups else inspect.signature(groups[one.name]).parameters.values()
+            parameters += [each.replace(kind=each.KEYWORD_ONLY) for each in shared]
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
+        return called
+
+    return decorated
+
+
+def loading(
+    revision: Revision = None,
+    dtype: DType = "auto",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    offload_folder: OffloadFolder = None,
+    quantize: Quantize = None,
+    trust_remote_code: TrustRemoteCode = False,
+) -> LoadConfig:
+    """Return how a model is loaded."""
+    return LoadConfig(
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        offload_folder=offload_folder,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+@with_groups(load=loading)
+def opening(
+    *,
+    model: Models = None,
+    checkpoint_weights: CheckpointWeights = None,
+    load: LoadConfig,
+    batch_tokens: BatchTokens = None,
+) -> dict[str, Any]:
+    """Return what :func:`risedb.open` takes of an index's models."""
+    models = model if model is None or len(model) > 1 else model[0]
+    return {"model": models, "weights": weights_of(checkpoint_weights), "load": load, "batch_tokens": batch_tokens}
+
+
+def meaning(
+    text_field: TextField = None,
+    id_field: IdField = None,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    messages_field: MessagesField = None,
+    template: Template = None,
+    loss_on: LossOn = None,
+) -> dict[str, Any]:
+    """Return what was said of :class:`risedb.corpus.Fields`, to take the place of what an index remembers."""
+    given = {
+        "text": text_field,
+        "id": id_field,
+        "prompt": prompt_field,
+        "completion": completion_field,
+        "messages": messages_field,
+        "template": None if template is None else unescaped(template),
+        "loss_on": loss_on,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def scoring(
+    where: Where = None,
+    channel: Channel = "both",
+    lambda_rh: LambdaRH = 0.7,
+    lambda_gh: LambdaGH = 1.0,
+    no_normalize: NoNormalize = False,
+    center: Center = False,
+    memory: Memory = "256MiB",
+) -> "Choices":
+    """Return the choices of a query that say which documents are scored, and how."""
+    return {
+        "where": where,
+        "lambda_rh": 0.0 if channel == "gh" else lambda_rh,
+        "lambda_gh": 0.0 if channel == "rh" else lambda_gh,
+        "normalize": not no_normalize,
+        "center": center,
+        "memory_bytes": bytes_of(memory),
+    }

@@ -1,7 +1,7 @@
 """``risedb plan``: what an add will take, before it is begun."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _FILE_WIDTH = 100
 
 
+@options.with_groups(load=options.loading, meaning=options.meaning)
 def plan(
+    *,
     sources: Annotated[
         list[str],
         typer.Argument(metavar="FILE…", help="The pool, in any format that add reads.", show_default=False),
@@ -25,21 +27,9 @@ def plan(
     seconds: Annotated[float, typer.Option(min=0.1, help="About how long each preset is timed.")] = 3.0,
     seq_len: options.SeqLen = 512,
     json: options.Json = False,
-    revision: options.Revision = None,
-    dtype: options.DType = "auto",
-    device: options.Device = "auto",
-    device_map: options.DeviceMap = None,
-    offload_folder: options.OffloadFolder = None,
-    quantize: options.Quantize = None,
+    load: LoadConfig,
     batch_tokens: options.BatchTokens = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    text_field: options.TextField = None,
-    id_field: options.IdField = None,
-    prompt_field: options.PromptField = None,
-    completion_field: options.CompletionField = None,
-    messages_field: options.MessagesField = None,
-    template: options.Template = None,
-    loss_on: options.LossOn = None,
+    meaning: dict[str, Any],
 ) -> None:
     """Estimate tokens, disk, memory and time of an add, for each preset, by running a sample on this device.
 
@@ -48,18 +38,7 @@ def plan(
     from risedb.corpus import Fields, read_all
 
     rows = read_all(sources)  # bad names fail before the model loads
-    fields = options.fields_of(
-        Fields(), text_field, id_field, prompt_field, completion_field, messages_field, template, loss_on
-    )
-    load = LoadConfig(
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        offload_folder=offload_folder,
-        quantize=quantize,
-        trust_remote_code=trust_remote_code,
-    )
+    fields = Fields(**meaning)
     readout = ReadoutConfig(seq_len=seq_len)
     from risedb.database.planning import plan as estimate
     from risedb.featurize import load_model

@@ -1,5 +1,6 @@
 """``risedb query``: documents out, ranked."""
 
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -8,19 +9,20 @@ import typer
 
 from risedb.cli import options
 from risedb.cli.render import output, print_json, print_ranking
-from risedb.config import LoadConfig
 from risedb.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from risedb.corpus import BadRow, Row
-    from risedb.database import Ranking, RiseDB
+    from risedb.database import Choices, Ranking, RiseDB
 
 _OUTPUT = "Output"
 
 
+@options.with_groups(scoring=options.scoring, opening=options.opening, meaning=options.meaning)
 def query(
+    *,
     index: options.Index,
     sources: options.Queries = None,
     text: options.QueryTexts = None,
@@ -29,14 +31,8 @@ def query(
     k: Annotated[int, typer.Option("-k", min=1, help="Documents for each query.")] = 10,
     mean: options.Mean = False,
     bottom: Annotated[bool, typer.Option("--bottom", help="The least similar documents, least first.")] = False,
-    where: options.Where = None,
+    scoring: "Choices",
     at: options.At = None,
-    channel: options.Channel = "both",
-    lambda_rh: options.LambdaRH = 0.7,
-    lambda_gh: options.LambdaGH = 1.0,
-    no_normalize: options.NoNormalize = False,
-    center: options.Center = False,
-    memory: options.Memory = "256MiB",
     json: Annotated[
         bool,
         typer.Option("--json", help="One JSON list, an object a query.", rich_help_panel=_OUTPUT),
@@ -58,23 +54,8 @@ def query(
         Path | None,
         typer.Option(help="Write to a file instead of stdout.", rich_help_panel=_OUTPUT, show_default=False),
     ] = None,
-    model: options.Models = None,
-    checkpoint_weights: options.CheckpointWeights = None,
-    revision: options.Revision = None,
-    dtype: options.DType = "auto",
-    device: options.Device = "auto",
-    device_map: options.DeviceMap = None,
-    offload_folder: options.OffloadFolder = None,
-    quantize: options.Quantize = None,
-    batch_tokens: options.BatchTokens = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    text_field: options.TextField = None,
-    id_field: options.IdField = None,
-    prompt_field: options.PromptField = None,
-    completion_field: options.CompletionField = None,
-    messages_field: options.MessagesField = None,
-    template: options.Template = None,
-    loss_on: options.LossOn = None,
+    opening: dict[str, Any],
+    meaning: dict[str, Any],
 ) -> None:
     """Rank the whole pool, exactly, by the prediction errors it shares with a query.
 
@@ -89,38 +70,15 @@ def query(
     if fields is not None and not (json or jsonl):
         msg = "--fields chooses what --json and --jsonl write; use it with one of them"
         raise InvalidInput(msg)
-    models, weights = options.one_or_several(model), options.weights_of(checkpoint_weights)
-    load = LoadConfig(
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        offload_folder=offload_folder,
-        quantize=quantize,
-        trust_remote_code=trust_remote_code,
-    )
     choices: dict[str, Any] = {
         "k": k,
         "pool": "mean" if mean else "each",
         "bottom": bottom,
-        "where": where,
-        **options.score_of(channel, lambda_rh, lambda_gh, no_normalize, center, memory),
+        **scoring,
     }
     rows = read_all(sources or [])  # bad names fail before the model loads
-    with (
-        risedb.open(index, models, weights=weights, load=load, batch_tokens=batch_tokens, at=at) as db,
-        output(out) as file,
-    ):
-        choices["fields"] = options.fields_of(
-            db.fields,
-            text_field,
-            id_field,
-            prompt_field,
-            completion_field,
-            messages_field,
-            template,
-            loss_on,
-        )
+    with risedb.open(index, at=at, **opening) as db, output(out) as file:
+        choices["fields"] = replace(db.fields, **meaning)
         if minus is not None:
             choices["minus"] = db.sign(read(minus), fields=choices["fields"])
         rankings = _rankings(db, id_ or [], text or [], rows, choices)
