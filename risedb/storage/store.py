@@ -5,8 +5,10 @@ FORMAT.md beside this file says what lies where.
 
 import contextlib
 import errno
+import os
 import threading
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,7 +32,7 @@ class Store:
     """An index's folder, as of one commit. Readers need no lock; a writer calls :meth:`lock` first.
 
     What is read stays as it was when the store was opened, whatever others write, until :meth:`refresh` or a change of
-    its own.
+    its own. Several threads may change it, one at a time.
 
     Parameters
     ----------
@@ -59,6 +61,8 @@ class Store:
         self._known: Snapshot | None = None  # the last snapshot, whose open files are used again
         self._stale = False
         self._refreshing = threading.Lock()
+        self._changing = threading.RLock()
+        _stores.add(self)
         try:
             with self._catalog.read() as transaction:
                 self.identity = Identity.from_dict(transaction.json("meta", b"identity"))
@@ -108,11 +112,12 @@ class Store:
 
     def close(self) -> None:
         """Release the lock, the snapshot and the catalog."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-        self._known = None
-        self._catalog.close()
+        with self._changing:
+            if self._writer is not None:
+                self._writer.release()
+                self._writer = None
+            self._known = None
+            self._catalog.close()
 
     def lock(self) -> None:
         """Become the index's one writer until :meth:`close`; clear what a dead writer left unfinished.
@@ -129,9 +134,10 @@ class Store:
         if self._at is not None:
             msg = f"{self.path} is open as it was at commit {self._at}; what is past cannot be changed"
             raise ReadOnly(msg)
-        if self._writer is None:
-            self._writer = Writer(self.path, self._catalog, self.identity, self.config)
-            self.refresh()
+        with self._changing:
+            if self._writer is None:
+                self._writer = Writer(self.path, self._catalog, self.identity, self.config)
+                self.refresh()
 
     def snapshot(self) -> Snapshot:
         """Return the index as of its commit; the value stays as it is while others write."""
@@ -211,23 +217,24 @@ class Store:
         """
         if preview:
             return preview_compaction(self.snapshot(), self.config.seal_bytes)
-        before = len(self.snapshot().segments)
-        self.seal()
         with self._changed() as writer:
+            before = len(self.snapshot().segments)
+            writer.seal()
+            self.refresh()
             report = compact(writer, self.snapshot())
-        self.refresh()  # lets go of the files that were rewritten
-        with self._changed() as writer:
+            self.refresh()  # lets go of the files that were rewritten
             return replace(report, segments_before=before, waiting=writer.remove_retired())
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[Writer]:
-        if self._writer is None:
-            msg = f"{self.path} is open for reading"
-            raise ReadOnly(msg)
-        try:
-            yield self._writer
-        finally:
-            self._stale = True  # the next snapshot is another one
+        with self._changing:
+            if self._writer is None:
+                msg = f"{self.path} is open for reading"
+                raise ReadOnly(msg)
+            try:
+                yield self._writer
+            finally:
+                self._stale = True  # the next snapshot is another one
 
     def _renewed(self) -> Snapshot:
         self._stale = False  # before it is read: what another thread changes meanwhile makes it stale again
@@ -258,6 +265,18 @@ class Store:
                 if previous and previous.version == transaction.id:
                     return previous
                 return Snapshot(self.path, transaction, self.config, lease, self._at, previous)
+
+
+_stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
+
+
+def _fresh_locks() -> None:
+    """Let a fork's child go on: a thread that it does not have may hold a lock of its parent's."""
+    for store in list(_stores):
+        store._refreshing, store._changing = threading.Lock(), threading.RLock()
+
+
+os.register_at_fork(after_in_child=_fresh_locks)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -307,3 +308,44 @@ def test_a_removal_that_fails_after_the_commit_takes_nothing_back(path, monkeypa
     assert len(list((path / "segments").iterdir())) == len(again.snapshot().segments)
     assert list((path / "deletions").iterdir()) == []
     again.close()
+
+
+def test_threads_of_one_handle_change_an_index_one_after_the_other(path):
+    store = new_store(path, seal_bytes=4000)
+    store.lock()
+
+    def change(thread):
+        for i in range(30):
+            store.append(new_rows([f"{thread}-{i}"]))
+            if i % 3 == 2:
+                assert store.delete([f"{thread}-{i - 1}"]) == 1
+            if i % 10 == 9:
+                store.compact()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(change, range(4)))
+    assert store.snapshot().rows == 80
+    assert set(contents(store)[0]) == {f"{thread}-{i}" for thread in range(4) for i in range(30) if i % 3 != 1}
+    store.close()
+    assert verify(path) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_forked_in_the_midst_of_another_thread_s_change_can_close(store):
+    holds, done = threading.Event(), threading.Event()
+
+    def change():
+        with store._changed():
+            holds.set()
+            done.wait()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    holds.wait()
+    child = os.fork()
+    if child == 0:
+        store.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    done.set()
+    thread.join()
