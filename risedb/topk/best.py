@@ -52,17 +52,20 @@ class Best:
     def settle(self) -> None:
         """Raise the floors to the k-th best scores, and drop what is below."""
         of, sequence, scores = self._joined()
-        order = np.argsort(of.astype(np.uint16), kind="stable")  # by radix
-        ends = np.cumsum(np.bincount(of, minlength=len(self.floors)))
-        by_query = np.split(scores[order], ends[:-1])
-        for j, own in enumerate(by_query):
-            if len(own) >= self.k:
-                self.floors[j] = max(self.floors[j], np.partition(own, len(own) - self.k)[len(own) - self.k])
+        self.raise_floors(of, scores)
         wanted = scores >= self.floors[of]
         self._parts = [(of[wanted], sequence[wanted], scores[wanted])]
         if wanted.sum() > 2 * self.k * len(self.floors):  # many are equal: the first of them stay
             self._rank()
         self.waiting = 0
+
+    def raise_floors(self, of: NDArray[np.intp], reached: NDArray[np.float64]) -> None:
+        """Raise each query's floor to what k of its rows reach."""
+        order = np.argsort(of.astype(np.uint16), kind="stable")  # by radix
+        ends = np.cumsum(np.bincount(of, minlength=len(self.floors)))
+        for j, own in enumerate(np.split(reached[order], ends[:-1])):
+            if len(own) >= self.k:
+                self.floors[j] = max(self.floors[j], np.partition(own, len(own) - self.k)[len(own) - self.k])
 
     def ranked(self) -> list[Ranked]:
         """Return each query's rows."""

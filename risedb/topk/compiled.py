@@ -3,9 +3,9 @@
 Queries are 16-bit integers. A few of them are multiplied with codes as fast as memory gives those, and of many a
 hundred million products take as long as torch's integer matrix product of a query in 8 bits.
 
-The bound of codes is one of the worst case, by far: over thousands of numbers most of what it lets through is far from
-the floor. So those pairs are looked at once more, by float32 products of the stored rows, and few are left to decide.
-That pays where rows are long, and read once for several queries: :mod:`risedb.topk.plan` knows.
+The bound of codes is one of the worst case, by far: most of what it lets through is far from the floor, the more so
+over thousands of numbers. So those pairs are looked at once more, by float32 products of the stored rows, and few are
+left to decide.
 """
 
 import functools
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from risedb.config import ScoreConfig
 from risedb.signature import Block, widened
 from risedb.topk import loops, tiles
-from risedb.topk.bounds import ProposingQueries, code_constants, float_queries, integer_queries, stored_slack
+from risedb.topk.bounds import ROUNDING, ProposingQueries, code_constants, float_queries, integer_queries, stored_slack
 from risedb.topk.center import FIXED, inverse
-from risedb.topk.kernels import NumpyKernel, Pairs, upper_bounds
+from risedb.topk.kernels import Between, NumpyKernel, Pairs, upper_bounds
 from risedb.topk.scores import QueryVectors, channel_weights
 
+_WORTH_LOOKING = 2**16  # numbers of pairs; fewer are decided as soon
 _SLICE_PAIRS = 2**21  # between which floors can rise
 
 
@@ -33,19 +34,14 @@ class CompiledKernel:
         The queries, and the weights they were made with.
     memory_bytes
         Bound on what it holds.
-    looks_again
-        Whether to look once more at what codes let through.
     """
 
-    def __init__(
-        self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int, *, looks_again: bool = True
-    ) -> None:
+    def __init__(self, queries: QueryVectors, config: ScoreConfig, memory_bytes: int) -> None:
         self._queries = integer_queries(queries, config)
         missing = -len(queries) % tiles.QUERIES if len(queries) > 1 else 0
         self._vectors = np.pad(self._queries.vectors, ((0, missing), (0, 0)))
         self._given, self._config, self._memory_bytes = queries, config, memory_bytes
-        self._looks_again = looks_again
-        self._slice_rows = max(_SLICE_PAIRS // (len(queries) + 23), 1)  # <= 2^16 from 9 queries on, see `_refined`
+        self._slice_rows = max(_SLICE_PAIRS // (len(queries) + 23), 1)
         self._block: Block | None = None
         self._shift = np.empty(0)
 
@@ -80,24 +76,28 @@ class CompiledKernel:
         asked = (self._vectors, queries.step, queries.unit, queries.offset, floors)
         constants = code_constants(block, self._config, queries.error)
         count = loops.survivors(coded, asked, constants, start, stop, pairs)
-        return self._refined(block, pairs[:, :count], floors) if count <= most else None
+        return (pairs[0, :count], pairs[1, :count]) if count <= most else None
 
-    def _refined(self, block: Block, pairs: NDArray[np.intp], floors: NDArray[np.float64]) -> Pairs:
-        """Keep of pairs, (2, p), those that may reach the floors by float32's bound too, ordered by row."""
-        if block.rh.dtype == np.int8 or not self._looks_again or not pairs.size:  # codes in int8 are the rows
-            return pairs[0], pairs[1]
-        at, of = pairs[:, np.argsort(pairs[0].astype(np.uint16), kind="stable")]  # by radix
+    def near(self, at: NDArray[np.intp], of: NDArray[np.intp]) -> Between | None:
+        """Return bounds by float32 products of the stored rows."""
+        block = self._block
+        if block is None or block.codes is None or block.rh.dtype == np.int8:  # codes in int8 are the rows
+            return None
+        if len(at) * block.codes.shape[1] < _WORTH_LOOKING:
+            return None
+        order = np.argsort(at.astype(np.uint32), kind="stable")  # pairs of a row together, whose numbers are then there
+        at, of = at[order], of[order]
         block.check(at)
         weights = channel_weights(block.norms[at], self._config)
         queries, rh, gh = self._floats
-        upper = weights[:, 0] * _near_dots(block.rh, at, rh, of)
-        upper += weights[:, 1] * _near_dots(block.gh, at, gh, of)
-        upper += stored_slack(weights, queries.error)
-        upper *= queries.unit[of]
-        upper += queries.offset[of]
-        upper *= self._shift[at]
-        kept = upper >= floors[of]
-        return at[kept], of[kept]
+        dots = weights[:, 0] * _near_dots(block.rh, at, rh, of)
+        dots += weights[:, 1] * _near_dots(block.gh, at, gh, of)
+        unit, offset, shift = queries.unit[of], queries.offset[of], self._shift[at]
+        error = stored_slack(weights, queries.error) * unit + 2 * ROUNDING * np.abs(offset)
+        lower, upper = np.empty(len(at)), np.empty(len(at))
+        lower[order] = (dots * unit + offset - error) * shift
+        upper[order] = (dots * unit + offset + error) * shift
+        return lower, upper
 
     def upper(self) -> NDArray[np.float64]:
         """Return the bounds, (m, n) float64."""

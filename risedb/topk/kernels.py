@@ -18,6 +18,7 @@ from risedb.topk.scores import QueryVectors, channel_weights, fixed_order_dots
 _CACHED_BYTES = 2**23
 
 Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
+Between = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Kernel(Protocol):
@@ -37,6 +38,12 @@ class Kernel(Protocol):
 
     def upper(self) -> NDArray[np.float64]:
         """Return the (m, n) upper bounds of the loaded rows' scores; NaN for rows that are not live."""
+
+    def near(self, at: NDArray[np.intp], of: NDArray[np.intp]) -> Between | None:
+        """Return between what the scores of pairs of loaded rows are, (p,) each, closer than the proposal's bounds.
+
+        None where nothing is nearer, and as quick, but to decide them.
+        """
 
     def pair_dots(
         self, rows: NDArray[np.generic], at: NDArray[np.intp], queries: NDArray[np.float64], of: NDArray[np.intp]
@@ -77,6 +84,9 @@ class NumpyKernel:
     def upper(self) -> NDArray[np.float64]:
         """Return bounds."""
         return self._upper
+
+    def near(self, at: NDArray[np.intp], of: NDArray[np.intp]) -> Between | None:
+        """Return None."""
 
     pair_dots = staticmethod(fixed_order_dots)
 

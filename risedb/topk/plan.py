@@ -14,7 +14,6 @@ _DECIDED = 5_000  # products that take NumPy as long as deciding a query's rows
 _WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
 _WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
 _WORTH_LOOPS = 3 * 10**7  # stored numbers that NumPy goes through in about that time
-_WORTH_SECOND_LOOK = (9, 1024)  # queries, which share rows then, and numbers a row
 _WORTH_DEVICE = 10**7  # products that NumPy computes while a device is told what to do
 
 
@@ -42,8 +41,6 @@ class Plan:
     """Rows of the pool, about: before the last of them each thread has a block to itself."""
     products: float = 0
     """What the scan takes, about, in numbers that NumPy multiplies."""
-    looks_again: bool = True
-    """Whether the compiled kernel looks in float32 at what codes let through, before it is decided."""
 
     @classmethod
     def choose(  # noqa: PLR0913  what there is to know of a scan
@@ -96,7 +93,6 @@ class Plan:
             threads=_cores(),
             rows=rows,
             products=products,
-            looks_again=queries >= _WORTH_SECOND_LOOK[0] and width >= _WORTH_SECOND_LOOK[1],
         )
 
     def compiles(self, numbers: int) -> bool:
@@ -133,7 +129,7 @@ class Plan:
         if self.engine == "compiled":
             from risedb.topk.compiled import CompiledKernel
 
-            return CompiledKernel(queries, config, share // self.threads, looks_again=self.looks_again)
+            return CompiledKernel(queries, config, share // self.threads)
         return NumpyKernel(queries, config, share)
 
 

@@ -1,10 +1,10 @@
 """Exact top-k over blocks of stored rows: propose, certify, decide.
 
 A kernel proposes the rows whose score could still be among the k best, by products in fast arithmetic with a bound on
-their error; what it leaves out is certified not to be. The proposed rows are scored exactly, and those scores decide.
+their error; what it leaves out is certified not to be. Exact scores decide between those that are left in the end.
 The first slices are small and each next one as large as all before it, so that the threshold is high when most rows
-are read; of the first rows those of the highest bounds are decided first. No block is sorted whole, and nothing grows
-with the pool but k.
+are read; the highest bounds of the first rows raise it at once. No block is sorted whole, and nothing grows with the
+pool but k.
 """
 
 import threading
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from risedb.config import ScoreConfig
 from risedb.signature import Block
-from risedb.topk.best import Best, Ranked
+from risedb.topk.best import Ranked
 from risedb.topk.center import Center, Scaled, scaled
+from risedb.topk.heat import Heat
 from risedb.topk.kernels import Kernel
 from risedb.topk.plan import Plan
 from risedb.topk.scores import PairDots, QueryVectors, exact_scores, fixed_order_dots
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # imports torch
     from risedb.topk.lanes import Lanes
 
 _SHARED_ROWS = 2**10  # that are worth dividing a block among threads
-_WORTH_FLOORS = 4  # times k rows: of fewer, most are decided anyway
 
 
 def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
@@ -74,15 +74,15 @@ def scan(  # noqa: PLR0913  a query, how it is scored, how much of it and where
     plan = plan or Plan()
     if plan.engine == "torch":
         return _scan_on_devices(blocks, queries, config, k=k, center=center, plan=plan, lanes=lanes)
-    heats = [_Heat(part, config, k, plan) for part in plan.groups(queries)]
+    heats = [Heat(part, config, k, plan) for part in plan.groups(queries)]
     slices = _Slices(scaled(blocks, center), heats, plan)
     if plan.threads == 1 or plan.engine != "compiled":
         _work(slices, heats)
-    else:
-        with ThreadPoolExecutor(plan.threads) as pool:
-            for done in [pool.submit(_work, slices, heats) for _ in range(plan.threads)]:
-                done.result()
-    return [ranked for heat in heats for ranked in heat.best.ranked()]
+        return [ranked for heat in heats for ranked in heat.ranked(map)]
+    with ThreadPoolExecutor(plan.threads) as pool:
+        for done in [pool.submit(_work, slices, heats) for _ in range(plan.threads)]:
+            done.result()
+        return [ranked for heat in heats for ranked in heat.ranked(pool.map)]
 
 
 def _scan_on_devices(  # noqa: PLR0913  as for scan
@@ -153,75 +153,13 @@ def all_scores(
                 yield block.sequence[part], scores.reshape(len(part), m)
 
 
-class _Heat:
-    """Some of the queries, and their best rows so far; threads share it."""
-
-    def __init__(self, queries: QueryVectors, config: ScoreConfig, k: int, plan: Plan) -> None:
-        self.best = Best(len(queries), k)
-        self.first_rows = max(plan.first_rows(len(queries)), _WORTH_FLOORS * k)
-        self._queries = queries
-        self._config = config
-        self._plan = plan
-        self._most_pairs = max(plan.most_pairs, len(queries))
-        self._seen = self._settled = 0
-        self._ones = np.empty(0)
-        self._lock = threading.Lock()
-
-    def kernel(self) -> Kernel:
-        """Return a kernel for one thread."""
-        return self._plan.kernel(self._queries, self._config)
-
-    def run(self, kernel: Kernel, block: Block, scale: NDArray[np.float64] | None) -> None:
-        """Take some rows."""
-        if len(self._ones) < len(block):
-            self._ones = np.ones(len(block))
-        kernel.load(block, self._ones[: len(block)] if scale is None else scale)
-        if not self._seen:
-            self._raise_floors(kernel, (block, scale))
-        ahead = [(0, len(block))]
-        while ahead:
-            start, stop = ahead.pop()
-            pairs = kernel.survivors(start, stop, self.best.floors, self._most_pairs)
-            if pairs is None:  # too many at once: the floors rise in between
-                middle = (start + stop) // 2
-                ahead += [(middle, stop), (start, middle)]
-            elif len(pairs[0]):
-                at, of = pairs
-                scores = self._exact(kernel, (block, scale), at, of)
-                with self._lock:
-                    self.best.add(of, block.sequence[at], scores)
-                    if ahead or self.best.waiting > self._most_pairs:
-                        self.best.settle()
-        with self._lock:
-            self._seen += len(block)
-            if self._seen >= 2 * self._settled:
-                self._settled = self._seen
-                self.best.settle()
-
-    def _raise_floors(self, kernel: Kernel, rows: Scaled) -> None:
-        """Decide the k rows of the highest bounds: what all of them reach, the k best of all rows do."""
-        m, k, block = len(self._queries), self.best.k, rows[0]
-        if _WORTH_FLOORS * k > block.live.sum() or max(m * k, m * len(block) // 32) > self._most_pairs:
-            return
-        upper = np.where(block.live, kernel.upper(), -np.inf)
-        at, of = np.argpartition(upper, -k, axis=1)[:, -k:].ravel(), np.repeat(np.arange(m), k)
-        reached = self._exact(kernel, rows, at, of).reshape(m, k).min(axis=1)
-        with self._lock:
-            np.maximum(self.best.floors, reached, out=self.best.floors)
-
-    def _exact(self, kernel: Kernel, rows: Scaled, at: NDArray[np.intp], of: NDArray[np.intp]) -> NDArray[np.float64]:
-        block, scale = rows
-        dots = kernel.pair_dots
-        return exact_scores(block, at, self._queries, of, self._config, scale=scale, pair_dots=dots)
-
-
 class _Slices:
     """Cuts blocks into slices for whichever thread asks next; small ones first, then each as large as all before it.
 
     In the end each thread takes a whole block, and checks it while the others compute; the last is divided among them.
     """
 
-    def __init__(self, blocks: Iterable[Scaled], heats: list[_Heat], plan: Plan) -> None:
+    def __init__(self, blocks: Iterable[Scaled], heats: list[Heat], plan: Plan) -> None:
         self._blocks = iter(blocks)
         self._rows, self._threads = plan.rows, plan.threads
         self._block: Block | None = None
@@ -252,7 +190,7 @@ class _Slices:
             self._blocks, self._block = iter(()), None
 
 
-def _work(slices: _Slices, heats: list[_Heat]) -> None:
+def _work(slices: _Slices, heats: list[Heat]) -> None:
     """Take slice after slice, in one thread."""
     kernels = [heat.kernel() for heat in heats]
     try:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from risedb.config import ScoreConfig
 from risedb.signature import widened
-from risedb.topk import Plan, QueryVectors
+from risedb.topk import Plan, QueryVectors, compiled
+from risedb.topk.kernels import NumpyKernel
 from risedb.topk.scores import exact_scores
 from tests.topk.pools import DIMS, DTYPES, KINDS, make_pool, make_signatures
 
@@ -24,12 +25,26 @@ def along_residuals(pool, config):
     return QueryVectors(both[:, : DIMS[0]] / config.lambda_rh, both[:, DIMS[0] :] / config.lambda_gh)
 
 
+def assert_scores_lie_between(kernel, pool, exact, at, of):
+    """Check the second look, which float16, bfloat16 and float32 rows with codes get."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_WORTH_LOOKING", 0)
+        between = kernel.near(at, of)
+    assert (between is None) == (isinstance(kernel, NumpyKernel) or pool.codes is None or pool.rh.dtype == np.int8)
+    if between is not None:
+        lower, upper = between
+        assert (lower <= exact).all()
+        assert (exact <= upper).all()
+
+
 def assert_all_survive(pool, queries, config, engine, shift):
     n, m = len(pool), len(queries)
     at, of = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
     exact = exact_scores(pool, at, queries, of, config, scale=shift).reshape(n, m)
     kernel = Plan(engine=engine, threads=2).kernel(queries, config)
     kernel.load(pool, shift)
+    shuffled = np.random.default_rng(n).permutation(n * m)
+    assert_scores_lie_between(kernel, pool, exact.ravel()[shuffled], at[shuffled], of[shuffled])
     for row in np.flatnonzero(pool.live):
         rows, found = kernel.survivors(0, n, exact[row], n * m)
         assert sorted(found[rows == row].tolist()) == list(range(m))
@@ -81,3 +96,13 @@ def test_few_rows_survive_a_floor_beyond_their_bounds(engine):
     kernel.load(pool, np.ones(500))
     rows, found = kernel.survivors(0, 500, floors, 2500)
     assert (exact[rows, found] >= floors[found] - 0.06).all()  # twice what codes of 160 numbers may err
+
+
+def test_a_second_look_leaves_little_open():
+    rng = np.random.default_rng(2)
+    pool = make_pool(rng, 500, "normal", "float16", dims=(64, 96))
+    queries = QueryVectors.of(make_signatures(rng, 3, "normal", (64, 96)), ScoreConfig())
+    kernel = Plan(engine="compiled").kernel(queries, ScoreConfig())
+    kernel.load(pool, np.ones(500))
+    lower, upper = kernel.near(np.repeat(np.arange(500), 3), np.tile(np.arange(3), 500))
+    assert (upper - lower).max() < 1e-4

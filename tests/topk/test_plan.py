@@ -10,11 +10,6 @@ MILLION = {"rows": 1_005_000, "width": 352, "queries": 1, "coded": True}
 SMALL = {**MILLION, "rows": 5_000}
 
 
-@pytest.mark.parametrize(("queries", "width", "again"), [(1, 6144, False), (100, 352, False), (100, 6144, True)])
-def test_a_second_look_is_for_long_rows_that_several_queries_share(queries, width, again):
-    assert Plan.choose(rows=105_000, width=width, queries=queries, coded=True).looks_again == again
-
-
 @pytest.mark.parametrize(
     ("size", "devices", "engine"),
     [

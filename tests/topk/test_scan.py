@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from risedb.config import ScoreConfig
 from risedb.signature import Block, Signatures
-from risedb.topk import Center, Plan, QueryVectors, scan
+from risedb.topk import Center, Plan, QueryVectors, compiled, scan
 from risedb.topk.center import NumpyCenter
 from risedb.topk.compiled import CompiledCenter, CompiledKernel
 from risedb.topk.scores import exact_scores, fixed_order_dots
@@ -67,10 +67,11 @@ def test_scan_ranks_as_float64_does_and_never_depends_on_blocks_or_engine(
     queries = query_vectors(rng, m, config)
     cuts = data.draw(st.lists(st.integers(0, n), max_size=4))
     memory, threads, first = data.draw(st.tuples(st.integers(1, 2**16), st.integers(1, 3), st.integers(1, 20)))
-    again = data.draw(st.booleans())
-    plan = Plan(engine=engine, memory_bytes=memory, threads=threads, first_pairs=first, looks_again=again)
+    plan = Plan(engine=engine, memory_bytes=memory, threads=threads, first_pairs=first)
     whole = scan([pool], queries, config, k=k, bottom=bottom)
-    assert_same_bits(whole, scan(split(pool, cuts), queries, config, k=k, bottom=bottom, plan=plan))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_WORTH_LOOKING", data.draw(st.sampled_from([0, 2**16])))
+        assert_same_bits(whole, scan(split(pool, cuts), queries, config, k=k, bottom=bottom, plan=plan))
     phi = fused(pool, config)
     for j, ranked in enumerate(whole):
         q = np.concatenate([queries.rh[j], queries.gh[j]])
@@ -102,7 +103,9 @@ def test_large_pools_rank_as_float64_does_on_every_engine(engine, m, dtype):
 
 @pytest.mark.parametrize("m", [1, 20])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_few_rows_are_decided_even_of_the_first_ones(m, threads, monkeypatch):
+@pytest.mark.parametrize(("worth_looking", "most"), [(0, 20), (10**9, 300)])
+def test_few_rows_are_decided_even_of_the_first_ones(m, threads, worth_looking, most, monkeypatch):
+    monkeypatch.setattr(compiled, "_WORTH_LOOKING", worth_looking)
     rng = np.random.default_rng(7)
     pool = make_pool(rng, 6000, "normal", "float16", dims=(32, 64))
     queries = QueryVectors.of(make_signatures(rng, m, "normal", dims=(32, 64)), ScoreConfig())
@@ -114,7 +117,7 @@ def test_few_rows_are_decided_even_of_the_first_ones(m, threads, monkeypatch):
 
     monkeypatch.setattr(CompiledKernel, "pair_dots", staticmethod(counted))
     scan([pool], queries, ScoreConfig(), k=10, plan=Plan(engine="compiled", threads=threads))
-    assert 2 * 10 * m <= sum(decided) < 6000 * m / 20
+    assert 10 * m <= sum(decided) < most * m
 
 
 @given(
@@ -139,7 +142,10 @@ def test_centred_scores_are_cosines_about_the_mean_of_live_rows(seed, n, k, kind
     np.testing.assert_allclose(center.mean, mean, atol=1e-9)
     queries = query_vectors(rng, 2, config, center)
     whole = scan([pool], queries, config, k=k, center=center)
-    assert_same_bits(whole, scan(blocks, queries, config, k=k, center=other, plan=Plan(engine=engine, threads=2)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_WORTH_LOOKING", data.draw(st.sampled_from([0, 2**16])))
+        plan = Plan(engine=engine, threads=2)
+        assert_same_bits(whole, scan(blocks, queries, config, k=k, center=other, plan=plan))
     moved = phi - center.mean
     distance = np.linalg.norm(moved, axis=1)
     if (distance[pool.live] > 1e-5).all():  # else what is left of a row is rounding, or is called zero
