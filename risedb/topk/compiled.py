@@ -1,7 +1,7 @@
 """The kernel for large pools with codes on a CPU: integer products at the speed of memory, in one thread each.
 
-Queries are 16-bit integers. A few of them are multiplied with codes as fast as memory gives those, and of many a
-hundred million products take as long as torch's integer matrix product of a query in 8 bits.
+Queries are 16-bit integers. A few of them are multiplied with codes as fast as memory gives those, many of them as fast
+as torch's integer matrix product does it in 8 bits.
 
 The bound of codes is one of the worst case, by far: most of what it lets through is far from the floor, the more so
 over thousands of numbers. So those pairs are looked at once more, by float32 products of the stored rows, and few are
