@@ -36,7 +36,7 @@ class Plan:
     threads: int = 1
     """Threads of the compiled kernel, and of what decides for devices."""
     first_pairs: int | None = None
-    """Pairs of the first slice, all of which are decided; k may ask for more."""
+    """Pairs of the first slice, for which no floor is known; k may ask for more."""
     rows: int = 0
     """Rows of the pool, about: before the last of them each thread has a block to itself."""
     products: float = 0
