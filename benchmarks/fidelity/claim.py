@@ -38,8 +38,8 @@ class Claim:
         Both sides in this run; either one is empty where it was not measured.
     ahead
         What being ahead is called.
-    overlap
-        Whether both sides' intervals in this run overlap, so that it decides nothing.
+    unsure
+        Why this run decides nothing, if it does not.
     """
 
     where: str
@@ -48,7 +48,7 @@ class Claim:
     paper: Sequence[Pair]
     here: Pair
     ahead: str = "ahead of"
-    overlap: bool = False
+    unsure: str = ""
 
     @property
     def points(self) -> list[str]:
@@ -64,18 +64,18 @@ class Claim:
     @property
     def holds(self) -> bool | None:
         """Whether the first is ahead everywhere in this run; None where it was not measured or decides nothing."""
-        return not self._missing if self.points and not self.overlap else None
+        return not self._missing if self.points and not self.unsure else None
 
     @property
     def sentence(self) -> str:
         """How it is here, with numbers where it is not so, and for how many of the paper's models it is."""
         (first, second), missing = self.names, self._missing
         said = f"{self.where}: {first} is {'not ' if missing else ''}{self.ahead} {second}"
-        if points := missing or self.points * self.overlap:
+        if points := missing or (self.points if self.unsure else []):
             ours, theirs = (", ".join(f"{side[key]:.3f}" for key in points) for side in self.here)
             at = " at K = " if points[0].startswith("K = ") else ": "
             said += f"{at}{', '.join(one.removeprefix('K = ') for one in points)} ({ours} against {theirs})"
-        said += "; the intervals overlap" * self.overlap
+        said += f"; {self.unsure}" if self.unsure else ""
         if len(self.paper) > 1:
             return f"{said}. In {self.table} it is for {self._models or 'none'} of {len(self.paper)} models."
         return f"{said}. In {self.table} it is{'' if self._models else ' not'}."

@@ -24,7 +24,8 @@ IN_PAPER = {
 CHANNELS = {"RH": ("rh", "unit, RH"), "GH": ("gh", "unit, GH"), "RH+GH": ("rh+gh", "unit")}
 """What a channel is called in Tables 20 and 21, and here."""
 
-
+FEWEST_POSITIVES = 10
+"""In a sample that decides something."""
 SAMPLES = {
     "sample-howdy": "a sample of howdy",
     "sample-brain-rot": "a sample of brain-rot",
@@ -73,7 +74,9 @@ def _on_samples(run: Run, paper: Paper) -> Iterator[Claim]:
     def claim(step: str, methods: tuple[str, str], table: int, pairs: list[tuple[Curve, ...]]) -> Claim:
         first, second = methods
         here = run.curve(step, first), run.curve(step, second)
-        return Claim(SAMPLES[step], (title(first), title(second)), f"Table {table}", pairs, here)
+        positives = run.result(step).get(first, {}).get("positives", FEWEST_POSITIVES)
+        unsure = f"{positives} positives decide nothing" if positives < FEWEST_POSITIVES else ""
+        return Claim(SAMPLES[step], (title(first), title(second)), f"Table {table}", pairs, here, unsure=unsure)
 
     for method in ("rapidin", "zo-inf", "trackstar"):
         yield claim("sample-howdy", ("rise", method), 23, paper.pairs(23, "RISE", IN_PAPER[method]))
@@ -101,9 +104,9 @@ def _beyond_ranking(run: Run, paper: Paper) -> Iterator[Claim]:
     for method, name in (("random", "Random"), ("hidden", "Final hidden-state cosine")):
         pair = tuple({"LDS": paper.row(16, one)["LDS"]} for one in ("RISE", name))
         here = scores.get("rise", {}), scores.get(method, {})
-        overlap = all(here) and _overlap(found["rise"], found[method])
+        unsure = "the intervals overlap" if all(here) and _overlap(found["rise"], found[method]) else ""
         where = "brain-rot, linear datamodeling score"
-        yield Claim(where, ("RISE", title(method)), "Table 16", [pair], here, overlap=overlap)
+        yield Claim(where, ("RISE", title(method)), "Table 16", [pair], here, unsure=unsure)
     traced = {
         name: {"MRR": row["mrr"], "recall@10": row["recall@10"]} for name, row in run.methods("trex-sample").items()
     }

@@ -112,7 +112,7 @@ def _claims(every: Sequence[Claim]) -> Iterator[str]:
     groups = {
         "As in the paper": [one for one in measured if one.claimed and one.holds],
         "Where this model does not support the paper": [one for one in measured if one.claimed and one.holds is False],
-        "Undecided, since intervals overlap": [one for one in measured if one.claimed and one.holds is None],
+        "Undecided": [one for one in measured if one.claimed and one.holds is None],
         "Not claimed by the paper, whose tables have it for half of their models at most": [
             one for one in measured if not one.claimed
         ],

@@ -218,7 +218,18 @@ def test_intervals_that_overlap_decide_nothing():
     )
     page = report(scored(low=0.1), [])
     assert "0 do not, and 1 are undecided" in page
-    assert f"Undecided, since intervals overlap:\n\n- {open_.sentence}" in page
+    assert f"Undecided:\n\n- {open_.sentence}" in page
+
+
+def test_a_sample_with_few_positives_decides_nothing():
+    def sampled(positives):
+        rows = {"rise": row(0.1, 0.1, 0.1, 0.1), "tmc-shapley": row(0.7, 0.7, 0.7, 0.7)}
+        run = kept(smallest_howdy={name: {**one, "positives": positives} for name, one in rows.items()})
+        return claim("the smallest sample of howdy", "RISE", "TMC-Shapley", run)
+
+    assert sampled(10).holds is False
+    assert sampled(2).holds is None
+    assert "against 0.700, 0.700, 0.700); 2 positives decide nothing. In Table 18" in sampled(2).sentence
 
 
 def test_facts_stand_beside_table_17():
