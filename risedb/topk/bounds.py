@@ -61,10 +61,9 @@ def code_constants(
     return (config.lambda_rh**2, config.lambda_gh**2, float(config.normalize)), (query_error + ROUNDING, length)
 
 
-def stored_slack(weights: NDArray[np.float64], query_error: float) -> NDArray[np.float64]:
-    """Bound the error of float32 products of stored unit rows, given their (n, 2) channel weights."""
-    slack: NDArray[np.float64] = (UNIT * query_error + ROUNDING) * weights.sum(axis=1)
-    return slack
+def stored_slack(query_error: float) -> float:
+    """Bound the error of float32 products of a stored unit row, for a channel weight of one."""
+    return UNIT * query_error + ROUNDING
 
 
 def row_bounds(
@@ -73,7 +72,7 @@ def row_bounds(
     """Return gain and slack of a block's rows, (n,) each: of its codes if it has them, else of its stored rows."""
     if block.codes is None or block.code_scale is None or block.code_error is None:
         weights = channel_weights(block.norms, config)
-        return shift, stored_slack(weights, query_error) * shift
+        return shift, stored_slack(query_error) * weights.sum(axis=1) * shift
     of_factor, of_slack = code_constants(block, config, query_error)
     factor = code_factor(*block.norms.T.astype(np.float64), *of_factor) * shift
     return factor * block.code_scale, factor * code_slack(block.code_error.astype(np.float64), *of_slack)

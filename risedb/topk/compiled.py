@@ -19,7 +19,7 @@ from risedb.topk import loops, tiles
 from risedb.topk.bounds import ROUNDING, ProposingQueries, code_constants, float_queries, integer_queries, stored_slack
 from risedb.topk.center import FIXED, inverse
 from risedb.topk.kernels import Between, NumpyKernel, Pairs, upper_bounds
-from risedb.topk.scores import QueryVectors, channel_weights
+from risedb.topk.scores import QueryVectors
 
 _WORTH_LOOKING = 2**16  # numbers of pairs; fewer are decided as soon
 _SLICE_PAIRS = 2**21  # between which floors can rise
@@ -88,16 +88,14 @@ class CompiledKernel:
         order = np.argsort(at.astype(np.uint32), kind="stable")  # pairs of a row together, whose numbers are then there
         at, of = at[order], of[order]
         block.check(at)
-        weights = channel_weights(block.norms[at], self._config)
         queries, rh, gh = self._floats
-        dots = weights[:, 0] * _near_dots(block.rh, at, rh, of)
-        dots += weights[:, 1] * _near_dots(block.gh, at, gh, of)
-        unit, offset, shift = queries.unit[of], queries.offset[of], self._shift[at]
-        error = stored_slack(weights, queries.error) * unit + 2 * ROUNDING * np.abs(offset)
-        lower, upper = np.empty(len(at)), np.empty(len(at))
-        lower[order] = (dots * unit + offset - error) * shift
-        upper[order] = (dots * unit + offset + error) * shift
-        return lower, upper
+        dots = _near_dots(block.rh, at, rh, of), _near_dots(block.gh, at, gh, of)
+        config, slack = self._config, stored_slack(queries.error)
+        constants = (config.lambda_rh, config.lambda_gh, config.normalize), slack, 2 * ROUNDING
+        bounds = np.empty((2, len(at)))
+        asked = queries.unit, queries.offset
+        loops.between(dots, (block.norms, self._shift), (at, of, order), asked, constants, bounds)
+        return bounds[0], bounds[1]
 
     def upper(self) -> NDArray[np.float64]:
         """Return the bounds, (m, n) float64."""

@@ -164,6 +164,28 @@ def near_dots_16(rows: Any, half: bool, at: Any, queries: Any, of: Any, sums: An
 
 
 @compiled
+def between(dots: Any, rows: Any, pairs: Any, queries: Any, constants: Any, bounds: Any) -> None:
+    """Fill bounds (2, p) of scores, float64, at `order`; `dots` are the (p,) products of each channel.
+
+    `rows` is (norms, shift), `pairs` (at, of, order).
+    """
+    norms, shift = rows
+    at, of, order = pairs
+    unit, offset = queries
+    (lambda_rh, lambda_gh, normalize), slack, rounding = constants
+    for p in range(len(at)):
+        row, query = at[p], of[p]
+        rh, gh = lambda_rh * np.float64(norms[row, 0]), lambda_gh * np.float64(norms[row, 1])
+        length = np.sqrt(rh * rh + gh * gh)
+        if normalize and length > 0:
+            rh, gh = rh / length, gh / length
+        middle = (rh * dots[0][p] + gh * dots[1][p]) * unit[query] + offset[query]
+        error = slack * (rh + gh) * unit[query] + rounding * np.abs(offset[query])
+        bounds[0, order[p]] = (middle - error) * shift[row]
+        bounds[1, order[p]] = (middle + error) * shift[row]
+
+
+@compiled
 def fixed_sum(rows: Any, weights: Any, live: Any, unit: float, total: Any) -> None:
     """Add live rows (n, D) float32, times their weights (n,) and `unit`, rounded, to total (D,) int64."""
     for i in range(len(rows)):
