@@ -12,7 +12,7 @@ from risedb.storage.codes import encode
 
 STORED = {"float16": "<f2", "float32": "<f4", "bfloat16": "<u2", "int8": "|i1"}  # element types by their names
 
-_FIELDS = ("sequence", "commit", "content", "rh", "gh", "norms", "scale")
+FIELDS = ("sequence", "commit", "content", "rh", "gh", "norms", "scale")  # in the order of a tail block's bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class StoredRows:
     @classmethod
     def concatenate(cls, parts: Sequence["StoredRows"]) -> "StoredRows":
         """Put several blocks one after the other."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS))
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -76,12 +76,12 @@ class StoredRows:
 
     def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.intp]) -> "StoredRows":
         """Return some of the rows."""
-        return StoredRows(*(getattr(self, name)[rows] for name in _FIELDS))
+        return StoredRows(*(getattr(self, name)[rows] for name in FIELDS))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays."""
-        return sum(getattr(self, name).nbytes for name in _FIELDS)
+        return sum(getattr(self, name).nbytes for name in FIELDS)
 
 
 def rechunked(

@@ -14,11 +14,10 @@ from risedb.signature import Block
 from risedb.storage.codes import Codes, encode
 from risedb.storage.columns import Columns, columns_bytes
 from risedb.storage.records import unpack_record
-from risedb.storage.rows import STORED, StoredRows
+from risedb.storage.rows import FIELDS, STORED, StoredRows
 from risedb.storage.transaction import Transaction
 
 _HEAD = struct.Struct("<3I")
-_FIELDS = tuple(StoredRows.__dataclass_fields__)
 _TYPES = {"sequence": "<u8", "commit": "<u8", "content": "|u1", "norms": "<f4", "scale": "<f4"}
 
 
@@ -88,16 +87,7 @@ class TailBlock:
         rows = self.rows
         head = _HEAD.pack(len(rows), rows.rh.shape[1], rows.gh.shape[1])
         ends = np.cumsum([len(record) for record in self.records], dtype=np.uint64)
-        arrays: list[NDArray[Any]] = [
-            rows.sequence,
-            rows.commit,
-            rows.content,
-            rows.rh,
-            rows.gh,
-            rows.norms,
-            rows.scale,
-            ends,
-        ]
+        arrays: list[NDArray[Any]] = [*(getattr(rows, name) for name in FIELDS), ends]
         little = [array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays]
         return b"".join([head, *little, *self.records])
 
@@ -114,7 +104,7 @@ class TailBlock:
             start += array.nbytes
             return array if width is None else array.reshape(n, width)
 
-        rows = StoredRows(*(take(_TYPES.get(name, STORED[dtype]), widths.get(name)) for name in _FIELDS))
+        rows = StoredRows(*(take(_TYPES.get(name, STORED[dtype]), widths.get(name)) for name in FIELDS))
         ends = [0, *take("<u8", None).tolist()]
         blob = block[start:]
         return cls(rows, [blob[begin:end] for begin, end in itertools.pairwise(ends)])
