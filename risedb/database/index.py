@@ -58,7 +58,7 @@ class RiseDB:
     @property
     def fields(self) -> Fields:
         """What the fields of a row mean, as the index remembers it."""
-        return Fields(**self._store.settings["fields"])
+        return Fields.from_dict(self._store.settings["fields"])
 
     def __len__(self) -> int:
         """Count the documents."""

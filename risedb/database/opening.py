@@ -147,7 +147,7 @@ def _create_one(path: Path, model: "str | LanguageModel | None", how: _How) -> R
     settings = {
         "model": lasting_name(model),
         "revision": how.load.revision if how.load else None,
-        "fields": dataclasses.asdict(how.fields or Fields()),
+        "fields": (how.fields or Fields()).as_dict(),
     }
     created = Store.create(path, featurizer.identity, settings, how.store or StoreConfig())
     return RiseDB(created, model=featurizer.model, load=how.load, batch_tokens=how.batch_tokens, devices=how.devices)

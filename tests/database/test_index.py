@@ -278,6 +278,14 @@ def test_index_remembers_its_model_and_says_when_it_has_moved(tmp_path, path):
         assert db.query("cat", k=1)
 
 
+def test_fields_that_a_later_version_remembers_are_named(path, model):
+    created = risedb.open(path, model, create=True)
+    created._store.settings["fields"]["title"] = "headline"
+    with pytest.raises(InvalidInput, match="'title' is no setting of fields"):
+        _ = created.fields
+    created.close()
+
+
 def test_open_says_what_is_missing(tmp_path):
     with pytest.raises(NotFound, match="there is no index at"):
         risedb.open(tmp_path / "none.rise")
