@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from risedb.config import StoreConfig
 from risedb.errors import Corrupt, RiseDBError
 from risedb.storage import tombstones, vfs
+from risedb.storage.checksum import row_checksums
 from risedb.storage.names import new_name
 from risedb.storage.records import unpack_record
 from risedb.storage.rows import StoredRows
@@ -96,13 +97,30 @@ def _sound_rows(segment: Segment) -> Iterator[tuple[StoredRows, list[bytes]]]:
     """Yield the sound rows of each chunk, with their packed records."""
     for i in range(segment.chunks):
         try:
-            rows = segment.stored(i)
-            records = [_sound_record(segment, i * segment.chunk_rows + row) for row in range(len(rows))]
+            rows, sound = _rows(segment, i)
+            records = [_sound_record(segment, i * segment.chunk_rows + row) for row in np.flatnonzero(sound).tolist()]
         except Corrupt:
             continue
-        sound = np.array([record is not None for record in records], np.bool_)
+        sound[sound] = [record is not None for record in records]
         if sound.any():
             yield rows[sound], [record for record in records if record is not None]
+
+
+def _rows(segment: Segment, i: int) -> tuple[StoredRows, NDArray[np.bool_]]:
+    """Return the rows of chunk i, and which of them are as written: of a damaged chunk, by the crc32c of each.
+
+    Raises
+    ------
+    Corrupt
+        If what all of them need is damaged, or rows have no crc32c of their own, as in a store of codes alone.
+    """
+    with contextlib.suppress(Corrupt):
+        rows = segment.stored(i)
+        return rows, np.ones(len(rows), np.bool_)
+    rh, gh, _ = segment.vectors(i)
+    sound = row_checksums(rh, gh) == segment.chunk("row_crc32c", i)
+    sequence, commit, content, norms = (segment.chunk(one, i) for one in ("sequence", "commit", "content", "norms"))
+    return StoredRows(sequence, commit, content, rh, gh, norms, np.ones(len(rh), np.float32)), sound
 
 
 def _sound_record(segment: Segment, row: int) -> bytes | None:

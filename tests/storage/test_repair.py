@@ -12,7 +12,7 @@ from risedb.errors import AlreadyExists, Busy, Corrupt
 from risedb.storage import Store, backup, repair, verify
 from risedb.storage.repair import _Repair
 from risedb.storage.segment import Segment
-from tests.storage.pools import contents, new_rows, new_store
+from tests.storage.pools import SKETCH, contents, new_rows, new_store
 
 
 @pytest.fixture
@@ -106,19 +106,19 @@ def test_a_damaged_segment_is_set_aside_with_its_ids_and_its_sound_rows_go_on(pa
     before, _ = read(path)
     folder = min((path / "segments").iterdir())
     target = folder / "gh/c/0/0"
-    chunk = [name for name in (f"d{i}" for i in range(30)) if name not in {"d1", "d11"}][: Segment(folder).chunk_rows]
     data = bytearray(target.read_bytes())
-    data[3] ^= 64
+    data[3] ^= 64  # in d0
+    data[2 * SKETCH.gh_dim * 4] ^= 64  # in d5, the fifth row after d0, d2, d3 and d4
     target.write_bytes(data)
+    assert Segment(folder).chunk_rows > 5
     held = {f"d{i}" for i in range(30)} - {"d1", "d11"}
     report = repair(path)
     (aside, catalog) = report.set_aside
     assert set(aside["ids"]) == held
-    assert len(chunk) < len(held)
     assert catalog["place"] == "catalog/data.mdb"
     assert (path / "damaged").is_dir()
     assert json.loads((path / aside["now"]).with_name(f"{folder.name}.json").read_text())["ids"] == aside["ids"]
-    lost = set(before) & (set(chunk) - {"d2", "d4"})  # whose newest versions lie elsewhere
+    lost = {"d0", "d5"}
     (names,) = (path / "damaged").rglob("lost-ids.json")
     assert set(json.loads(names.read_text())) == lost
     after, _ = read(path)
