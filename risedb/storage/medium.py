@@ -33,7 +33,7 @@ def refuse_network(path: Path, mounts: Path = Path("/proc/self/mounts")) -> None
     resolved = str(path.resolve())
     for line in mounts.read_text().splitlines():
         folder, system = line.split()[1:3]
-        folder = folder.encode().decode("unicode_escape")  # a space is \040
+        folder = folder.encode("latin-1", "backslashreplace").decode("unicode_escape")  # a space is \040
         inside = resolved == folder or resolved.startswith(folder.rstrip("/") + "/")
         if inside and len(folder) >= len(place):
             place, kind = folder, system

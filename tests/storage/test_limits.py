@@ -225,12 +225,13 @@ def test_catalog_of_another_user_is_read(store, path):
 
 
 @pytest.mark.parametrize(("kind", "refused"), [("nfs4", True), ("fuse.sshfs", True), ("ext4", False), ("9p", True)])
-def test_network_file_systems_are_refused_for_writing_unless_told(tmp_path, monkeypatch, kind, refused):
+@pytest.mark.parametrize("name", ["with space", "données 東京"])
+def test_network_file_systems_are_refused_for_writing_unless_told(tmp_path, monkeypatch, kind, refused, name):
     mounts = tmp_path / "mounts"
-    folder = str(tmp_path / "with space").replace(" ", "\\040")
+    folder = str(tmp_path / name).replace(" ", "\\040")
     mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/x {folder} {kind} rw 0 0\n")
-    inside = tmp_path / "with space" / "pool.rise"
-    refuse_network(tmp_path / "with space not" / "pool.rise", mounts)
+    inside = tmp_path / name / "pool.rise"
+    refuse_network(tmp_path / f"{name} not" / "pool.rise", mounts)
     if refused:
         with pytest.raises(InvalidInput, match=f"network file system \\({kind}"):
             refuse_network(inside, mounts)
