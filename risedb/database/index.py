@@ -348,7 +348,7 @@ class RiseDB:
             "tail_rows": snapshot.tail_rows,
             "dead_rows": len(snapshot.dead),
             "commit": snapshot.commit.number,
-            "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),
+            "bytes": self._store.disk_bytes(),
             "model": settings["model"],
             "revision": settings["revision"],
             "dtype": self._store.config.dtype,

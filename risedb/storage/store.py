@@ -177,6 +177,15 @@ class Store:
             for number in range(newest, max(transaction.number(b"oldest_commit"), 1) - 1, -1):
                 yield read_commit(transaction, number)
 
+    def disk_bytes(self) -> int:
+        """Return how many bytes the folder's files have; a writer may make and remove some meanwhile."""
+        total = 0
+        for folder, _, files in os.walk(self.path):
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
+
     def copy_catalog(self, folder: Path) -> None:
         """Copy the catalog as it is now, into a folder that is there."""
         self._catalog.copy(folder)

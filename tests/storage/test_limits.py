@@ -239,6 +239,23 @@ def test_network_file_systems_are_refused_for_writing_unless_told(tmp_path, monk
     refuse_network(inside, mounts)
 
 
+def test_bytes_are_counted_while_files_come_and_go(store, path):
+    def come_and_go():
+        while not done.is_set():
+            (path / "staging" / "brief").write_bytes(b"x")
+            (path / "staging" / "brief").unlink()
+
+    done = threading.Event()
+    thread = threading.Thread(target=come_and_go)
+    sound = store.disk_bytes()
+    thread.start()
+    try:
+        assert all(store.disk_bytes() - sound in (0, 1) for _ in range(300))
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_folders_that_a_copy_left_out_are_made_again(store, path, tmp_path):
     before = contents(store)
     store.close()
