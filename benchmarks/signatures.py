@@ -63,7 +63,7 @@ def _kept(
             ReadoutConfig(seq_len=128),
             SketchConfig.parse(preset),
         )
-        pool, queries = (sign(some, featurizer, Fields()) for some in texts())
+        pool, queries = (sign(some, lambda: featurizer, Fields()) for some in texts())
         arrays = {
             f"{which}_{part}": getattr(each, part)
             for which, each in (("pool", pool), ("queries", queries))

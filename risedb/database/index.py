@@ -300,21 +300,20 @@ class RiseDB:
         IdentityMismatch
             If signatures are of other widths than the index's.
         """
-        if isinstance(queries, Signatures):
-            signatures, sketch = queries, self.identity.sketch
-            widths, own = (queries.rh.shape[1], queries.gh.shape[1]), (sketch.rh_dim, sketch.gh_dim)
-            if widths != own:
-                msg = f"the signatures have {widths} numbers in RH and GH, and those of {self.path} have {own}"
-                raise IdentityMismatch(msg)
-        else:
+        if not isinstance(queries, Signatures):
             from risedb.database.signing import sign
 
             rows = [queries] if isinstance(queries, str | Mapping | Row) else list(queries)
-            signatures = sign(rows, self.featurizer, fields or self.fields)
-        if len(signatures) == 0:
+            return sign(rows, lambda: self.featurizer, fields or self.fields)
+        sketch = self.identity.sketch
+        widths, own = (queries.rh.shape[1], queries.gh.shape[1]), (sketch.rh_dim, sketch.gh_dim)
+        if widths != own:
+            msg = f"the signatures have {widths} numbers in RH and GH, and those of {self.path} have {own}"
+            raise IdentityMismatch(msg)
+        if len(queries) == 0:
             msg = "there is no query"
             raise InvalidInput(msg)
-        return signatures
+        return queries
 
     def signatures(self, ids: str | Sequence[str]) -> Signatures:
         """Return stored signatures by id, one or several, to look at or to query with; no model is loaded.

@@ -1,6 +1,6 @@
 """Tokens and signatures of documents that are not added: queries, samples."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +13,29 @@ from risedb.featurize import Featurizer, Tokenizer, Tokens
 from risedb.signature import Signatures
 
 
-def sign(rows: Iterable[Row | BadRow | Mapping[str, Any] | str], featurizer: Featurizer, fields: Fields) -> Signatures:
+def sign(
+    rows: Iterable[Row | BadRow | Mapping[str, Any] | str], load: Callable[[], Featurizer], fields: Fields
+) -> Signatures:
     """Compute the signatures of all rows, in their order; a row without an id is known by its place, or ``query-1``.
+
+    Parameters
+    ----------
+    rows, fields
+        What is signed, and what its fields mean.
+    load
+        Called when all rows have been read and found to be documents.
 
     Raises
     ------
     InvalidInput
-        For the first row that cannot be used, naming its place.
+        If there is no row; for the first one that cannot be used, naming its place.
     """
-    documents, tokens = encode_rows(rows, featurizer.model.tokenizer, featurizer.readout, fields)
+    documents = [_query(row, number, fields) for number, row in enumerate(rows, 1)]
+    if not documents:
+        msg = "there is no query"
+        raise InvalidInput(msg)
+    featurizer = load()
+    tokens = _encoded(documents, featurizer.model.tokenizer, featurizer.readout)
     phi = featurizer.phi(tokens)
     for document, finite in zip(documents, phi.finite, strict=True):
         if not finite:
@@ -41,6 +55,10 @@ def encode_rows(
         For the first row that cannot be used, naming its place.
     """
     documents = [_query(row, number, fields) for number, row in enumerate(rows, 1)]
+    return documents, _encoded(documents, tokenizer, readout)
+
+
+def _encoded(documents: Sequence[Document], tokenizer: Tokenizer, readout: ReadoutConfig) -> list[Tokens]:
     tokens = []
     for document, one in zip(documents, encode_documents(documents, tokenizer), strict=True):
         if isinstance(one, InvalidInput):
@@ -50,7 +68,7 @@ def encode_rows(
             msg = f"{document.place}: no position to score; it needs at least two tokens that count"
             raise InvalidInput(msg)
         tokens.append(one)
-    return documents, tokens
+    return tokens
 
 
 def _query(row: Row | BadRow | Mapping[str, Any] | str, number: int, fields: Fields) -> Document:

@@ -327,6 +327,13 @@ def test_queries_that_cannot_be_used_are_named(db):
         db.query(risedb.Signatures.from_phi(["a"], np.ones((1, 4)), np.ones((1, 4))))
 
 
+def test_queries_that_are_no_documents_load_no_model(db, path):
+    with risedb.open(path) as other:  # which would have to load what it has no name for
+        for queries in ([], ["a cat", 3], [{"body": "a cat"}]):
+            with pytest.raises(InvalidInput, match=r"there is no query|query-2: a number|no field 'text'"):
+                other.query(queries)
+
+
 def test_one_id_is_that_id_and_no_id_is_no_row(db):
     assert db.signatures("cat").ids == ("cat",)
     assert db.signatures([]).rh.shape == (0, db.identity.sketch.rh_dim)
