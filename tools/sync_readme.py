@@ -148,8 +148,13 @@ def fidelity_table() -> str:
     """Render auPRC at 10 of RISE and of what is compared with it, on the whole pools and on the sample."""
     steps = kept("fidelity")
     pools = ("howdy", "brain-rot", "finance-medical")
-    ours = {pool: steps[f"predict-{pool}"]["result"][pool]["prospective"] for pool in pools}
-    rivals = {pool: steps.get(f"predict-rivals-{pool}", {"result": {}})["result"] for pool in pools}
+    ours, tuned = (
+        {pool: steps[f"{step}-{pool}"]["result"][pool][paradigm] for pool in pools}
+        for step, paradigm in (("predict", "prospective"), ("recall", "retrospective"))
+    )
+    rivals, tuned_rivals = (
+        {pool: steps[f"{step}-rivals-{pool}"]["result"] for pool in pools} for step in ("predict", "recall")
+    )
     chosen = {
         "unit": "RISE",
         "unit, centred": "RISE, `--center`",
@@ -158,11 +163,12 @@ def fidelity_table() -> str:
     }
     lines = [(shown, ours, name) for name, shown in chosen.items()]
     lines += [(name, rivals, name) for name in ("bm25", "embedding", "hidden", "length")]
-    rows = [("auPRC at 10", ", ".join(pools))]
-    rows += [
-        (shown, " / ".join(f"{of[pool][name]['auprc@10']:.3f}" if name in of[pool] else "not run" for pool in pools))
-        for shown, of, name in lines
+    lines += [
+        ("RISE, fine-tuned on the pool", tuned, "unit"),
+        ("hidden, fine-tuned on the pool", tuned_rivals, "hidden"),
     ]
+    rows = [("auPRC at 10", ", ".join(pools))]
+    rows += [(shown, " / ".join(f"{of[pool][name]['auprc@10']:.3f}" for pool in pools)) for shown, of, name in lines]
     sample = steps["sample-howdy"]["result"]
     wanted = (
         "rise",
@@ -179,7 +185,7 @@ def fidelity_table() -> str:
         f"{name} {sample[name]['auprc@10']:.3f}" for name in wanted if "auprc@10" in sample.get(name, {})
     )
     rows.append((f"{sample['rise']['rows']} documents of howdy, {sample['rise']['queries']} queries", numbers))
-    ranked = [name for name in steps if name == "sample-howdy" or name.startswith("predict")]
+    ranked = [name for name in steps if name == "sample-howdy" or name.startswith(("predict", "recall"))]
     return table(steps["sample-howdy"]["machine"], rows, *(steps[name]["machine"] for name in ranked))
 
 

@@ -181,7 +181,7 @@ def _best(choices: Mapping[str, Mapping[str, Curve]], others: Mapping[str, Mappi
             said = f"Known afterwards: for {paradigm} `{best}` is RISE's best, {means[best]:.3f} over the K, {other}"
             if beside := {name: mean(curve.values()) for name, curve in others[paradigm].items() if curve}:
                 best = max(beside, key=beside.__getitem__)
-                said += f"; of the others {best} is best, {beside[best]:.3f}"
+                said += f"; best of the others: {best}, {beside[best]:.3f}"
             yield f"{said}.\n"
 
 
@@ -290,6 +290,9 @@ def _times(run: Run) -> str:
         )
         for name, one in run.kept.items()
     ]
-    busy = "Where the load is above the threads, other programs ran too, and times are longer than on a free machine."
+    busy = (
+        "Where the load is above the threads, other programs ran too, and times are longer than on a free machine; so "
+        "they are where a step was held for another measurement."
+    )
     head = ("step", "seconds", "machine", "threads", "load", "commit")
     return f"## What was run\n\n{run.machines.legend()}\n{busy}\n\n" + table(head, rows)
