@@ -14,7 +14,7 @@ _DECIDED = 5_000  # products that take NumPy as long as deciding a query's rows
 _WORTH_TORCH = 10**9  # products that NumPy computes in about the time in which torch is imported
 _WORTH_COMPILED = 3 * 10**8  # and in which the compiled kernel is
 _WORTH_LOOPS = 3 * 10**7  # stored numbers that NumPy goes through in about that time
-_WORTH_THREAD = 5 * 10**7  # products that are worth a thread; fewer it would take longer to hand out
+_WORTH_THREAD = 15 * 10**6  # products that are worth a thread; fewer it would take longer to hand out
 _WORTH_DEVICE = 10**7  # products that NumPy computes while a device is told what to do
 
 
