@@ -152,7 +152,7 @@ def test_two_devices_give_what_one_process_gives(path, model):
     with new_index(path.with_name("one.rise"), model) as db:
         db.add(ROWS)
         alone = contents(db)
-    with new_index(path, "demo") as db:
+    with risedb.open(path, "demo", create=True, sketch=COMPACT, load=LoadConfig(dtype="float32")) as db:
         report = db.add(ROWS, devices=["cpu", "cpu"], commit_every=3, profile=True)
         assert report.added == 12
         assert report.seconds["forward"] > 0
@@ -181,7 +181,7 @@ def test_device_that_is_not_there_and_one_that_dies_are_named(path, monkeypatch)
 
 
 def test_gpu_without_memory_is_named_and_the_add_goes_on_from_its_last_commit(path):
-    model = load_model("demo")
+    model = load_model("demo", LoadConfig(dtype="float32"))
     batches = iter(range(10**6))
 
     def exhausted(*_):

@@ -61,7 +61,7 @@ def test_sharded_checkpoint_is_read_and_all_its_files_count(tmp_path):
     byte_tokenizer().save_pretrained(tmp_path)
     shards = sorted(tmp_path.glob("model-*.safetensors"))
     assert len(shards) > 1
-    loaded = load_model(str(tmp_path))
+    loaded = load_model(str(tmp_path), LoadConfig(dtype="float32"))
     torch.testing.assert_close(
         logits(loaded), model(torch.arange(1, 20)[None]).logits[0].detach(), rtol=1e-4, atol=1e-4
     )
@@ -76,7 +76,7 @@ def test_peft_adapter_is_merged_and_counts(folder, tmp_path):
     settings = LoraConfig(target_modules=["query_key_value"], init_lora_weights=False, task_type="CAUSAL_LM")
     adapted = get_peft_model(base, settings)
     adapted.save_pretrained(tmp_path / "adapter")
-    adapter = load_model(str(tmp_path / "adapter"))
+    adapter = load_model(str(tmp_path / "adapter"), LoadConfig(dtype="float32"))
     with torch.no_grad():
         expected = adapted.eval()(torch.arange(1, 20)[None]).logits[0]
     torch.testing.assert_close(logits(adapter), expected, rtol=1e-3, atol=1e-3)

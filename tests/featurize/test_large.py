@@ -21,7 +21,7 @@ ENDS = {"gpt_neox.embed_in": "cpu", "gpt_neox.final_layer_norm": "cpu", "gpt_neo
 
 @pytest.fixture(scope="module")
 def demo():
-    return load_model("demo")
+    return load_model("demo", LoadConfig(dtype="float32"))
 
 
 def is_on_disk(model, name):
@@ -39,7 +39,7 @@ def is_on_disk(model, name):
     ids=["auto", "cpu", "some layers on disk", "all on disk"],
 )
 def test_device_map_changes_where_weights_lie_and_nothing_else(device_map, on_disk, demo, tmp_path):
-    config = LoadConfig(device_map=device_map, offload_folder=str(tmp_path / "offload"))
+    config = LoadConfig(dtype="float32", device_map=device_map, offload_folder=str(tmp_path / "offload"))
     model = load_model("demo", config)
     assert all(is_on_disk(model, name) for name in on_disk)
     for _ in range(2):  # a pass that ends at the head leaves nothing behind
@@ -65,7 +65,7 @@ def test_body_and_head_on_different_devices_meet_at_the_head():
 
 @pytest.mark.parametrize(("bits", "most"), [("8bit", 0.03), ("4bit", 0.25)])
 def test_quantised_layers_are_near_the_model_and_leave_head_and_fingerprint(bits, most, demo, caplog):
-    model = load_model("demo", LoadConfig(quantize=bits))
+    model = load_model("demo", LoadConfig(quantize=bits, dtype="float32"))
     sizes = [one._model.get_memory_footprint() for one in (model, demo)]
     assert sizes[0] < 0.65 * sizes[1]  # the embeddings stay
     assert torch.equal(model.head, demo.head)
