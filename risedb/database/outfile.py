@@ -1,14 +1,12 @@
 """Files that a caller asks for, beside an index: there whole, or not at all."""
 
 import contextlib
-import errno
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from risedb.errors import InvalidInput, OutOfSpace, RiseDBError
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from risedb.storage.vfs import NO_SPACE
 
 
 @contextlib.contextmanager
@@ -47,6 +45,6 @@ def file_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         msg = f"{path} cannot be written: {error.strerror or error}"
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise OutOfSpace(error.errno, msg) from error
         raise InvalidInput(msg) from error

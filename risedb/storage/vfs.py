@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 from risedb.errors import DiskFailure, InvalidInput, OutOfSpace, ReadOnly, RiseDBError, SyncFailed
 
 _log = logging.getLogger(__name__)
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_WRITING = {errno.EROFS, errno.EACCES, errno.EPERM}
 _COPY_BYTES = 2**20
 
@@ -94,7 +94,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except RiseDBError:
         raise
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise OutOfSpace(error.errno, f"no space left to write {path}; nothing committed is lost") from error
         if error.errno in _NO_WRITING:
             raise ReadOnly(error.errno, f"{path} cannot be written ({error.strerror})") from error

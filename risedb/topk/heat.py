@@ -47,7 +47,7 @@ class Heat:
     """
 
     def __init__(self, queries: QueryVectors, config: ScoreConfig, k: int, plan: Plan) -> None:
-        self.best = Best(len(queries), k)
+        self._best = Best(len(queries), k)
         self.first_rows = max(plan.first_rows(len(queries)), _WORTH_FLOORS * k)
         self._queries = queries
         self._config = config
@@ -75,13 +75,13 @@ class Heat:
         ahead = [(0, len(block))]
         while ahead:
             start, stop = ahead.pop()
-            pairs = kernel.survivors(start, stop, self.best.floors, self._most_pairs)
+            pairs = kernel.survivors(start, stop, self._best.floors, self._most_pairs)
             if pairs is None:  # too many at once: the floors rise in between
                 middle = (start + stop) // 2
                 ahead += [(middle, stop), (start, middle)]
             elif len(pairs[0]):
                 self._take(kernel, (block, scale), *pairs)
-                if ahead or self._waiting + self.best.waiting > self._most_pairs:
+                if ahead or self._waiting + self._best.waiting > self._most_pairs:
                     self._settle()
         with self._lock:
             self._seen += len(block)
@@ -94,16 +94,16 @@ class Heat:
         """Decide what is left, by a kind of `map`, and return each query's rows."""
         self._settle()
         self._decide(each)
-        return self.best.ranked()
+        return self._best.ranked()
 
     def _take(self, kernel: Kernel, rows: Scaled, at: NDArray[np.intp], of: NDArray[np.intp]) -> None:
         between = kernel.near(at, of)
         if between is None:
             scores = self._exact(rows, at, of)
             with self._lock:
-                self.best.add(of, rows[0].sequence[at], scores)
+                self._best.add(of, rows[0].sequence[at], scores)
             return
-        new = _Candidates(rows, at, of, *between).reaching(self.best.floors)
+        new = _Candidates(rows, at, of, *between).reaching(self._best.floors)
         with self._lock:
             self._candidates.append(new)
             self._waiting += len(new.at)
@@ -111,27 +111,27 @@ class Heat:
     def _settle(self) -> None:
         """Raise the floors and drop what does not reach them; decide the rest where it is far more than asked for."""
         with self._lock:
-            self.best.settle()
+            self._best.settle()
             if not self._candidates:
                 return
             of, lower = (np.concatenate([getattr(some, name) for some in self._candidates]) for name in ("of", "lower"))
-            self.best.raise_floors(of, lower)
-            reaching = (some.reaching(self.best.floors) for some in self._candidates)
+            self._best.raise_floors(of, lower)
+            reaching = (some.reaching(self._best.floors) for some in self._candidates)
             self._candidates = [some for some in reaching if len(some.at)]
             self._waiting = 0
-            if sum(len(some.at) for some in self._candidates) > 2 * self.best.k * len(self._queries):
+            if sum(len(some.at) for some in self._candidates) > 2 * self._best.k * len(self._queries):
                 self._decide(map)  # many are equal, or nearly
 
     def _decide(self, each: Callable[..., Iterable[Any]]) -> None:
         candidates, self._candidates = self._candidates, []
         decided = each(lambda some: self._exact(some.rows, some.at, some.of), candidates)
         for some, scores in zip(candidates, decided, strict=True):
-            self.best.add(some.of, some.rows[0].sequence[some.at], scores)
-        self.best.settle()
+            self._best.add(some.of, some.rows[0].sequence[some.at], scores)
+        self._best.settle()
 
     def _raise_floors(self, kernel: Kernel, rows: Scaled) -> None:
         """Look at the k rows of the highest bounds: what all of them reach, the k best of all rows do."""
-        m, k, block = len(self._queries), self.best.k, rows[0]
+        m, k, block = len(self._queries), self._best.k, rows[0]
         if _WORTH_FLOORS * k > block.live.sum() or max(m * k, m * len(block) // 32) > self._most_pairs:
             return
         upper = np.where(block.live, kernel.upper(), -np.inf)
@@ -139,7 +139,7 @@ class Heat:
         between = kernel.near(at, of)
         reached = self._exact(rows, at, of) if between is None else between[0]
         with self._lock:
-            self.best.raise_floors(of, reached)
+            self._best.raise_floors(of, reached)
 
     def _exact(self, rows: Scaled, at: NDArray[np.intp], of: NDArray[np.intp]) -> NDArray[np.float64]:
         block, scale = rows

@@ -177,7 +177,8 @@ class _Slices:
                     return None
                 (self._block, self._scale), self._start = following, 0
                 self._rows -= len(self._block)
-                self._share = max(-(-len(self._block) // (self._threads if self._rows <= 0 else 1)), _SHARED_ROWS)
+                among = self._threads if self._rows <= 0 else 1
+                self._share = max(-(-len(self._block) // among), _SHARED_ROWS)
             most = min(kernel.slice_rows(self._block) for kernel in kernels)
             part = slice(self._start, self._start + min(max(self._cut, self._first_rows), most, self._share))
             self._start = part.stop
